@@ -7,6 +7,7 @@
 mod contract;
 mod error;
 pub mod model;
+pub mod schema;
 
 pub use contract::{DataFile, Reuse, StagedFile, Staging, Storage};
 pub use error::{Error, ErrorKind};

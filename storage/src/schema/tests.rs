@@ -1,0 +1,123 @@
+use super::*;
+use std::collections::BTreeMap;
+
+fn range(lower: Option<&[&str]>, upper: Option<&[&str]>) -> Bounds {
+    let own = |t: &[&str]| t.iter().map(|s| (*s).to_owned()).collect();
+    Bounds::Range { lower: lower.map(own), upper: upper.map(own) }
+}
+
+fn list(items: &[&str]) -> Bounds {
+    Bounds::List { items: items.iter().map(|i| vec![(*i).to_owned()]).collect() }
+}
+
+#[test]
+fn ranges_that_only_touch_do_not_overlap() {
+    let a = range(Some(&["2024-01-01"]), Some(&["2024-02-01"]));
+    let b = range(Some(&["2024-02-01 00:00:00"]), Some(&["2024-03-01"]));
+    assert!(!overlaps(&a, &b) && !overlaps(&b, &a));
+    let c = range(Some(&["2024-01-31 23:59:59.5"]), None);
+    assert!(overlaps(&a, &c) && overlaps(&c, &a) && overlaps(&b, &c));
+}
+
+#[test]
+fn integers_are_compared_by_value() {
+    let nine = range(None, Some(&["9"]));
+    let ten = range(Some(&["10"]), Some(&["MAXVALUE"]));
+    assert!(!overlaps(&nine, &ten));
+    assert!(overlaps(&range(None, Some(&["11"])), &ten));
+    assert_eq!(compare_literals("-3", "2"), Ordering::Less);
+    assert_eq!(compare_literals("b", "10"), Ordering::Greater);
+}
+
+#[test]
+fn tuples_are_compared_column_by_column() {
+    let a = range(Some(&["1", "5"]), Some(&["2", "5"]));
+    assert!(!overlaps(&a, &range(Some(&["2", "5"]), None)));
+    assert!(overlaps(&a, &range(Some(&["2"]), None)), "a short tuple starts at the smallest value");
+}
+
+#[test]
+fn empty_ranges_overlap_nothing_and_unbounded_ones_everything() {
+    let empty = range(Some(&["5"]), Some(&["5"]));
+    assert!(!overlaps(&empty, &range(None, None)));
+    assert!(overlaps(&range(None, None), &range(None, Some(&["1"]))));
+    assert!(overlaps(&Bounds::All, &Bounds::All));
+}
+
+#[test]
+fn bounds_are_the_same_by_value_not_by_spelling() {
+    let day = range(Some(&["2024-01-01"]), None);
+    assert!(same_bounds(&day, &range(Some(&["2024-01-01 00:00:00"]), None)));
+    assert!(!same_bounds(&day, &range(Some(&["2024-01-01"]), Some(&["2025-01-01"]))));
+    assert!(same_bounds(&list(&["a", "b"]), &list(&["b", "a"])));
+    assert!(!same_bounds(&list(&["a"]), &Bounds::All));
+    assert!(overlaps(&list(&["a", "b"]), &list(&["c", "b"])));
+    assert!(!overlaps(&list(&["a"]), &list(&["A"])));
+}
+
+fn schema() -> TableSchema {
+    let column = |name: &str, data_type: &str| Column {
+        name: name.to_owned(),
+        data_type: data_type.to_owned(),
+        nullable: false,
+        default: None,
+        aggregation: None,
+        comment: String::new(),
+    };
+    TableSchema {
+        columns: vec![column("k1", "BIGINT"), column("v1", "VARCHAR(20)")],
+        keys_type: KeysType::Duplicate,
+        key_columns: vec!["k1".to_owned()],
+        partitioning: Partitioning::Range { columns: vec!["k1".to_owned()] },
+        distribution: Distribution::Hash { columns: vec!["k1".to_owned()] },
+        comment: String::new(),
+        properties: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn comments_case_and_properties_do_not_count() {
+    let mut other = schema();
+    other.columns[0].name = "K1".to_owned();
+    other.columns[0].data_type = "bigint".to_owned();
+    other.comment = "words".to_owned();
+    other.properties.insert("compression".to_owned(), "LZ4".to_owned());
+    assert_eq!(difference(&schema(), &other), None);
+}
+
+#[test]
+fn the_first_difference_is_named_with_both_values() {
+    let mut cases: Vec<(&str, TableSchema)> = Vec::new();
+    let mut with = |text: &'static str, change: &dyn Fn(&mut TableSchema)| {
+        let mut changed = schema();
+        change(&mut changed);
+        cases.push((text, changed));
+    };
+    with("name of column 1 is 'k1', expected 'v1'", &|s| s.columns.swap(0, 1));
+    with("type of column 'v1' is VARCHAR(20), expected VARCHAR(30)", &|s| {
+        s.columns[1].data_type = "VARCHAR(30)".to_owned();
+    });
+    with("nullability of column 'k1' is NOT NULL, expected NULL", &|s| s.columns[0].nullable = true);
+    with("default of column 'k1' is absent, expected '0'", &|s| {
+        s.columns[0].default = Some("0".to_owned());
+    });
+    with("aggregation of column 'v1' is absent, expected SUM", &|s| {
+        s.columns[1].aggregation = Some("sum".to_owned());
+    });
+    with("number of columns is 2, expected 1", &|s| s.columns.truncate(1));
+    with("keys type is DUPLICATE KEY, expected PRIMARY KEY", &|s| s.keys_type = KeysType::Primary);
+    with("key columns is (k1), expected (k1, v1)", &|s| s.key_columns.push("v1".to_owned()));
+    with("partition type is RANGE, expected LIST", &|s| {
+        s.partitioning = Partitioning::List { columns: vec!["k1".to_owned()] };
+    });
+    with("partition columns is (k1), expected (v1)", &|s| {
+        s.partitioning = Partitioning::Range { columns: vec!["v1".to_owned()] };
+    });
+    with("distribution type is HASH, expected RANDOM", &|s| s.distribution = Distribution::Random);
+    with("distribution columns is (k1), expected ()", &|s| {
+        s.distribution = Distribution::Hash { columns: Vec::new() };
+    });
+    for (text, changed) in cases {
+        assert_eq!(difference(&schema(), &changed).map(|d| d.to_string()).as_deref(), Some(text));
+    }
+}
