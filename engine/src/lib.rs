@@ -1,1 +1,29 @@
-//! placeholder
+//! The backup and restore engine: it decides, applies, dispatches, and shows.
+//!
+//! The crate owns jobs. Whatever a job decides, starts or suffers is an event in a journal; state is what the
+//! events make of it; views are what readers see of the state. It names no concrete storage, broker or journal,
+//! opens no file and reads no clock: all of that comes in through [`Storage`](holdfast_storage::Storage),
+//! [`Brokers`], [`Journal`](holdfast_journal::Journal) and the other seams.
+
+mod ids;
+mod order;
+mod refusal;
+mod seams;
+mod spec;
+mod view;
+
+pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
+pub use order::{
+    Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
+};
+pub use refusal::{Refusal, RefusalCode};
+pub use seams::{BlobError, Blobs, Brokers, Clock, Executor, Now, Vault};
+pub use spec::{
+    BackupRequest, BackupSpec, Clean, DEFAULT_TIMEOUT_SECONDS, JobKind, MIN_TIMEOUT_SECONDS,
+    ObjectRef, Replication, RepositoryAccess, RepositoryRequest, RestoreJobSpec, RestoreRequest,
+    Selection,
+};
+pub use view::{
+    BackupState, BackupView, JobCommon, JobView, RepositoryView, RestoreState, RestoreView, Status,
+    TaskError, TaskProgress, TaskRun, Views,
+};
