@@ -17,7 +17,7 @@ pub use order::{
     Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
 };
 pub use refusal::{Refusal, RefusalCode};
-pub use seams::{BlobError, Blobs, Brokers, Clock, Executor, Now, Vault};
+pub use seams::{BlobError, Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 pub use spec::{
     BackupRequest, BackupSpec, Clean, DEFAULT_TIMEOUT_SECONDS, JobKind, MIN_TIMEOUT_SECONDS,
     ObjectRef, Replication, RepositoryAccess, RepositoryRequest, RestoreJobSpec, RestoreRequest,

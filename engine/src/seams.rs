@@ -38,31 +38,43 @@ pub struct BlobError {
     pub message: String,
 }
 
-/// What is too large for an event: plans and lists, by the hash of their content.
+/// What is too large for an event: plans and lists, by the job they belong to and the hash of their content.
 pub trait Blobs: Send + Sync {
-    /// Keeps `bytes` durably and gives their hash. Repeated: the same hash, nothing more happens.
+    /// Keeps `bytes` durably for `job` and gives their hash. Repeated: the same hash, nothing more happens.
     ///
     /// # Errors
     /// Where the store cannot keep them.
-    fn put(&self, bytes: &[u8]) -> Result<BlobHash, BlobError>;
+    fn put(&self, job: JobId, bytes: &[u8]) -> Result<BlobHash, BlobError>;
 
     /// Reads `len` bytes at `offset`.
     ///
     /// # Errors
     /// Where the blob is absent, shorter than asked, or unreadable.
-    fn get_range(&self, hash: BlobHash, offset: u64, len: u64) -> Result<Vec<u8>, BlobError>;
+    fn get_range(
+        &self,
+        job: JobId,
+        hash: BlobHash,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, BlobError>;
 
     /// The blob's length in bytes; `None` where it is absent.
     ///
     /// # Errors
     /// Where the store cannot tell.
-    fn len(&self, hash: BlobHash) -> Result<Option<u64>, BlobError>;
+    fn len(&self, job: JobId, hash: BlobHash) -> Result<Option<u64>, BlobError>;
 
-    /// Removes every blob that is not in `live`.
+    /// Removes every blob of every job that is not in `live`.
     ///
     /// # Errors
     /// Where the store cannot; the rest may be removed later.
-    fn retain_only(&self, live: &[BlobHash]) -> Result<(), BlobError>;
+    fn retain_only(&self, live: &[JobId]) -> Result<(), BlobError>;
+
+    /// Removes every blob of `job`. Unknown: nothing happens.
+    ///
+    /// # Errors
+    /// As `retain_only`.
+    fn remove(&self, job: JobId) -> Result<(), BlobError>;
 }
 
 /// Seals secrets before they reach the journal.
@@ -78,6 +90,12 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// A text that says why not, such as another key.
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// Where the engine's few random numbers come from (the cluster's id at its first opening).
+pub trait Entropy: Send + Sync {
+    /// 128 random bits.
+    fn random(&self) -> u128;
 }
 
 /// Finds the broker for a repository.
