@@ -5,13 +5,18 @@
 //! opens no file and reads no clock: all of that comes in through [`Storage`](holdfast_storage::Storage),
 //! [`Brokers`], [`Journal`](holdfast_journal::Journal) and the other seams.
 
+mod blobs;
 mod ids;
 mod order;
+pub mod plan;
 mod refusal;
 mod seams;
 mod spec;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod view;
 
+pub use blobs::BrokerBlobs;
 pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
 pub use order::{
     Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
