@@ -10,7 +10,7 @@ use crate::{Context, Error, ErrorClass, ObjectName, Source};
 pub type Visit<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
 /// How many objects [`BrokerExt::list_all`] asks for at a time.
-const LIST_ALL_PAGE: usize = 1000;
+const LIST_ALL_PAGE: usize = 10_000;
 
 /// What a put does where the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

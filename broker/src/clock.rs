@@ -2,7 +2,7 @@
 //! and simulated runs decide both.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -29,6 +29,15 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration, cancel: &CancelToken) {
         cancel.wait(duration);
     }
+}
+
+/// How long ago a file was last written to, by its time in seconds since 1970; nothing for the future.
+pub(crate) fn age(modified: i64) -> Duration {
+    let modified = Duration::from_secs(u64::try_from(modified).unwrap_or(0));
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .saturating_sub(modified)
 }
 
 /// A clock that stands still except when somebody sleeps or [`ManualClock::advance`] is called; a sleep ends at once and

@@ -6,7 +6,7 @@
 //!
 //! | Type | Is |
 //! |---|---|
-//! | `LocalBroker` | a folder of a local or mounted file system, with honest syncs |
+//! | [`LocalBroker`] | a folder of a local or mounted file system, with honest syncs |
 //! | [`MemoryBroker`] | a full citizen without a disk, shared by its clones |
 //! | [`Retry`] | tries again with capped exponential backoff, and settles ambiguous puts by reading back |
 //! | [`Throttle`] | bounds requests at a time and per second |
@@ -36,6 +36,7 @@ mod broker;
 mod clock;
 mod context;
 mod error;
+mod local;
 pub mod location;
 mod memory;
 mod name;
@@ -48,6 +49,7 @@ pub use broker::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::{Budget, CancelToken, Context};
 pub use error::{Error, ErrorClass};
+pub use local::{LocalBroker, Swept};
 pub use location::Location;
 pub use memory::{MemoryBroker, MemoryCounts};
 pub use name::ObjectName;

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::broker::{check_limit, check_range};
+use crate::source::check_given;
 use crate::{
-    Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error, ErrorClass,
+    Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error,
     ListConsistency, ObjectInfo, ObjectName, Page, PageToken, PutMode, PutOutcome, Source, Visit,
 };
 
@@ -108,15 +109,6 @@ fn collect(ctx: &Context, name: &ObjectName, source: &dyn Source) -> Result<Vec<
     })?;
     check_given(name, bytes.len() as u64, expected)?;
     Ok(bytes)
-}
-
-/// Fails where a source gave another number of bytes than it promised.
-pub(crate) fn check_given(name: &ObjectName, given: u64, expected: u64) -> Result<(), Error> {
-    if given == expected {
-        return Ok(());
-    }
-    let text = format!("the source of object {name:?} gave {given} bytes, expected {expected}");
-    Err(Error::new(ErrorClass::Corrupt, text))
 }
 
 /// Fails where `name` lies below an object, or is a folder of others.

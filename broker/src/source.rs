@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Error;
+use crate::{Error, ErrorClass, ObjectName};
 
 /// The bytes of one object, readable again and again.
 ///
 /// Each [`Source::read`] gives the same [`Source::len`] bytes in the same order, in non-empty pieces of any size, or fails;
-/// a source that finds its bytes changed fails with [`ErrorClass::Corrupt`](crate::ErrorClass::Corrupt). An error from
+/// a source that finds its bytes changed fails with [`ErrorClass::Corrupt`]. An error from
 /// `visit` ends the read at once and is returned as it is. Reads from several threads at once are allowed.
 pub trait Source: Send + Sync {
     /// How many bytes each read gives.
@@ -22,6 +22,15 @@ pub trait Source: Send + Sync {
 
     /// Hands all bytes to `visit`, piece by piece.
     fn read(&self, visit: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>;
+}
+
+/// Fails where a source gave another number of bytes than it promised.
+pub(crate) fn check_given(name: &ObjectName, given: u64, expected: u64) -> Result<(), Error> {
+    if given == expected {
+        return Ok(());
+    }
+    let text = format!("the source of object {name:?} gave {given} bytes, expected {expected}");
+    Err(Error::new(ErrorClass::Corrupt, text))
 }
 
 /// Bytes in memory as a [`Source`].

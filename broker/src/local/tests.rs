@@ -1,0 +1,1 @@
+//! The local broker from outside and on a real folder.
