@@ -1,5 +1,7 @@
 //! Deterministic twins of the engine's seams, for tests of this crate and of those who embed it (feature `testing`).
 
 mod clock;
+mod memory_storage;
 
 pub use clock::ManualClock;
+pub use memory_storage::{Call, CallKind, HashKnowledge, MemoryStorage};
