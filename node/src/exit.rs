@@ -1,0 +1,74 @@
+//! How the program ends: exit codes, and failures in the shape that scripts rely on.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is done.
+    Done,
+    /// A statement failed, or a job that was waited for was cancelled.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// Another process has the data folder.
+    InUse,
+    /// Damage was found.
+    Damage,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::InUse => 3,
+            Self::Damage => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command ends early: its exit code, and the line for stderr (none where all was said).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) text: Option<String>,
+}
+
+impl Failure {
+    /// `ERROR 5064 (42000): [SYMBOL] text`, the general form.
+    pub(crate) fn new(exit: Exit, symbol: &str, text: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            text: Some(format!("ERROR 5064 (42000): [{symbol}] {text}")),
+        }
+    }
+
+    /// A failed statement or command.
+    pub(crate) fn failed(symbol: &str, text: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, symbol, text)
+    }
+
+    /// An end about which everything has been said.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self { exit, text: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.as_deref().unwrap_or_default())
+    }
+}

@@ -1,0 +1,41 @@
+//! The only place that writes to stdout and stderr: data there, everything else here.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::exit::{Exit, Failure};
+
+/// Writes data to stdout as it is.
+///
+/// A reader that has gone away (`| head`) ends the command without a word.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(closed)
+}
+
+/// A buffered stdout for many lines; the error of a write goes through [`closed`].
+pub(crate) fn stream() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(64 * 1024, io::stdout().lock())
+}
+
+/// What a failed write to stdout means.
+pub(crate) fn closed(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::silent(Exit::Failed);
+    }
+    Failure::failed(
+        "OUTPUT_FAILED",
+        format!("stdout cannot be written: {error}"),
+    )
+}
+
+/// Writes a line to stderr; where that is closed there is nobody left to tell.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether people watch stderr, so that a moving bar makes sense.
+pub(crate) fn watched() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,0 +1,182 @@
+//! Cuts a stream of text into statements at semicolons, as it arrives. Knows quotes and comments and
+//! nothing else of SQL.
+
+/// Collects text and gives out whole statements.
+#[derive(Debug, Default)]
+pub(crate) struct Splitter {
+    text: String,
+    /// Bytes of `text` that were scanned.
+    scanned: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Plain,
+    /// Within a quote of this kind.
+    Quoted(char),
+    LineComment,
+    BlockComment,
+}
+
+impl Splitter {
+    /// Takes more text.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// The next statement that its semicolon has ended, without it; empty ones are left out.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        while let Some(end) = self.scan() {
+            let rest = self.text.split_off(end + 1);
+            let mut statement = std::mem::replace(&mut self.text, rest);
+            self.scanned = 0;
+            statement.truncate(end);
+            if has_content(&statement) {
+                return Some(statement);
+            }
+        }
+        None
+    }
+
+    /// What is left at the end of the input: a statement without semicolon.
+    pub(crate) fn finish(&mut self) -> Option<String> {
+        let rest = std::mem::take(self).text;
+        has_content(&rest).then_some(rest)
+    }
+
+    /// Whether the shell should ask for another line.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state != State::Plain && self.state != State::LineComment || has_content(&self.text)
+    }
+
+    /// The position of the next semicolon that ends a statement. What may change with more text (a
+    /// last `-` or `/` or a backslash) is scanned again later.
+    fn scan(&mut self) -> Option<usize> {
+        let mut chars = self.text[self.scanned..].char_indices().peekable();
+        let from = self.scanned;
+        let mut at = from;
+        while let Some((offset, c)) = chars.next() {
+            at = from + offset;
+            let next = chars.peek().map(|(_, next)| *next);
+            let pair = match (self.state, c) {
+                (State::Plain, '-' | '/') | (State::BlockComment, '*') => true,
+                (State::Quoted(quote), '\\') => quote != '`',
+                _ => false,
+            };
+            if pair && next.is_none() {
+                self.scanned = at;
+                return None;
+            }
+            match (self.state, c, next) {
+                (State::Plain, ';', _) => {
+                    self.scanned = at;
+                    return Some(at);
+                }
+                (State::Plain, '\'' | '"' | '`', _) => self.state = State::Quoted(c),
+                (State::Plain, '#', _) => self.state = State::LineComment,
+                (State::Plain, '-', Some('-')) => {
+                    chars.next();
+                    self.state = State::LineComment;
+                }
+                (State::Plain, '/', Some('*')) => {
+                    chars.next();
+                    self.state = State::BlockComment;
+                }
+                (State::Quoted(quote), '\\', _) if quote != '`' => {
+                    chars.next();
+                }
+                // A doubled quote ends and begins again, which comes to the same.
+                (State::Quoted(quote), _, _) if c == quote => self.state = State::Plain,
+                (State::LineComment, '\n', _) => self.state = State::Plain,
+                (State::BlockComment, '*', Some('/')) => {
+                    chars.next();
+                    self.state = State::Plain;
+                }
+                _ => {}
+            }
+            at = chars
+                .peek()
+                .map_or(self.text.len(), |(offset, _)| from + offset);
+        }
+        self.scanned = at.max(from);
+        None
+    }
+}
+
+/// Whether there is anything but blanks and comments.
+fn has_content(text: &str) -> bool {
+    let mut rest = text.trim_start();
+    loop {
+        let skipped = if rest.starts_with("--") || rest.starts_with('#') {
+            rest.split_once('\n').map(|(_, rest)| rest)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map(|(_, rest)| rest)
+        } else {
+            return !rest.is_empty();
+        };
+        match skipped {
+            Some(skipped) => rest = skipped.trim_start(),
+            None => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Vec<String> {
+        let mut splitter = Splitter::default();
+        splitter.push(text);
+        let mut found: Vec<String> = std::iter::from_fn(|| splitter.next()).collect();
+        found.extend(splitter.finish());
+        found
+            .iter()
+            .map(|statement| statement.trim().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn semicolons_in_quotes_and_comments_do_not_end_a_statement() {
+        assert_eq!(all("a ';' b; c"), ["a ';' b", "c"]);
+        assert_eq!(all("a \"x\\\";y\"; c"), ["a \"x\\\";y\"", "c"]);
+        assert_eq!(all("a `\\`; c"), ["a `\\`", "c"]);
+        assert_eq!(all("a 'it''s;' b; c;"), ["a 'it''s;' b", "c"]);
+        assert_eq!(all("a -- x; y\n b; c"), ["a -- x; y\n b", "c"]);
+        assert_eq!(all("a /* ; */ b; # ; \n c"), ["a /* ; */ b", "# ; \n c"]);
+    }
+
+    #[test]
+    fn nothing_is_not_a_statement() {
+        assert!(all(" ;; -- only a comment\n ; /* ; */ ;\n").is_empty());
+    }
+
+    #[test]
+    fn the_cuts_do_not_depend_on_how_the_text_arrives() {
+        let text = "SHOW x; a '\\';' /* ; **/ b -- c;\n; d - e / f; \u{e9};\u{1f980} \"";
+        let whole = all(text);
+        let mut splitter = Splitter::default();
+        let mut found = Vec::new();
+        for c in text.chars() {
+            splitter.push(&c.to_string());
+            found.extend(std::iter::from_fn(|| splitter.next()));
+        }
+        found.extend(splitter.finish());
+        let found: Vec<String> = found.iter().map(|text| text.trim().to_owned()).collect();
+        assert_eq!(found, whole);
+    }
+
+    #[test]
+    fn the_shell_asks_on_while_something_is_open() {
+        let mut splitter = Splitter::default();
+        assert!(!splitter.is_open());
+        splitter.push("SHOW 'a;\n");
+        assert_eq!(splitter.next(), None);
+        assert!(splitter.is_open());
+        splitter.push("';\n");
+        assert!(splitter.next().is_some());
+        assert!(!splitter.is_open());
+    }
+}
