@@ -12,6 +12,35 @@ pub type Visit<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 /// How many objects [`BrokerExt::list_all`] asks for at a time.
 const LIST_ALL_PAGE: usize = 10_000;
 
+/// The kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Request {
+    /// [`Broker::put`].
+    Put,
+    /// [`Broker::get_range`] and [`Broker::get`].
+    Get,
+    /// [`Broker::stat`].
+    Stat,
+    /// [`Broker::list`].
+    List,
+    /// [`Broker::delete`].
+    Delete,
+    /// [`Broker::settle`].
+    Settle,
+}
+
+impl Request {
+    /// All kinds, each at the index of its value.
+    pub const ALL: [Request; 6] = [
+        Request::Put,
+        Request::Get,
+        Request::Stat,
+        Request::List,
+        Request::Delete,
+        Request::Settle,
+    ];
+}
+
 /// What a put does where the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PutMode {

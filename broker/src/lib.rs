@@ -32,19 +32,25 @@
 //! # }
 //! ```
 
+mod bandwidth;
 mod broker;
 mod clock;
 mod context;
 mod error;
+mod hash;
 mod local;
 pub mod location;
 mod memory;
 mod name;
+mod record;
+mod retry;
 mod source;
+mod throttle;
 
+pub use bandwidth::{Bandwidth, BandwidthLimits};
 pub use broker::{
     Atomicity, Broker, BrokerExt, ConditionalPut, Description, Durability, ListConsistency,
-    ObjectInfo, Page, PageToken, PutMode, PutOutcome, Visit,
+    ObjectInfo, Page, PageToken, PutMode, PutOutcome, Request, Visit,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::{Budget, CancelToken, Context};
@@ -53,4 +59,7 @@ pub use local::{LocalBroker, Swept};
 pub use location::Location;
 pub use memory::{MemoryBroker, MemoryCounts};
 pub use name::ObjectName;
+pub use record::{Call, Calls, Figures, Record, Recorder};
+pub use retry::{Retry, RetryPolicy};
 pub use source::{BytesSource, Source};
+pub use throttle::{Throttle, ThrottleLimits};

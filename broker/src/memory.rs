@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 use crate::broker::{check_limit, check_range};
 use crate::source::check_given;
 use crate::{
-    Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error,
-    ListConsistency, ObjectInfo, ObjectName, Page, PageToken, PutMode, PutOutcome, Source, Visit,
+    Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error, ListConsistency,
+    ObjectInfo, ObjectName, Page, PageToken, PutMode, PutOutcome, Source, Visit,
 };
 
 /// The largest piece that a read hands over, so that cancellation is noticed within an object.

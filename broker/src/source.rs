@@ -87,3 +87,39 @@ impl Source for BytesSource<'_> {
         }
     }
 }
+
+/// A source whose pieces are shown to a function before they go on, cut to a largest size.
+pub(crate) struct Tapped<'a> {
+    inner: &'a dyn Source,
+    piece_bytes: usize,
+    tap: &'a (dyn Fn(&[u8]) -> Result<(), Error> + Sync),
+}
+
+impl<'a> Tapped<'a> {
+    pub(crate) fn new(
+        inner: &'a dyn Source,
+        piece_bytes: usize,
+        tap: &'a (dyn Fn(&[u8]) -> Result<(), Error> + Sync),
+    ) -> Self {
+        Tapped {
+            inner,
+            piece_bytes,
+            tap,
+        }
+    }
+}
+
+impl Source for Tapped<'_> {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read(&self, visit: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        self.inner.read(&mut |piece| {
+            piece.chunks(self.piece_bytes).try_for_each(|part| {
+                (self.tap)(part)?;
+                visit(part)
+            })
+        })
+    }
+}
