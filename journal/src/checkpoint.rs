@@ -1,6 +1,27 @@
-//! Checkpoint files.
+//! Checkpoints: files beside the log that keep a projection's state as of one record.
+//!
+//! A checkpoint proves itself (a hash over all of it) and names the log's chain hash at its
+//! record; without both it is not used, and the one before is. It is never needed: what it holds
+//! can be replayed. It is a witness, though: one that knows more than the log says that the log
+//! lost its end.
 
-use crate::error::Error;
+use std::io;
+
+use crate::{
+    disk::{Disk, read_all},
+    error::{Error, ErrorKind},
+    ids::{FrameHash, Seq},
+    journal::Checkpoint,
+    reader::Reader,
+};
+
+const MAGIC: [u8; 8] = *b"HFJCHK\r\n";
+const FORMAT: u16 = 1;
+const HEADER_BYTES: usize = 96;
+const HASH_AT: usize = 64;
+const SUFFIX: &str = ".checkpoint";
+/// How many of each projection are kept.
+const KEPT: usize = 2;
 
 /// Checks the name of a projection, which becomes part of a file name.
 pub(crate) fn check_name(projection: &str) -> Result<(), Error> {
@@ -10,4 +31,172 @@ pub(crate) fn check_name(projection: &str) -> Result<(), Error> {
         return Err(Error::invalid(text));
     }
     Ok(())
+}
+
+fn file_name(projection: &str, seq: Seq) -> String {
+    format!("{projection}.{:020}{SUFFIX}", seq.get())
+}
+
+/// The projection and the sequence in a checkpoint's file name.
+fn parse_name(name: &str) -> Option<(&str, Seq)> {
+    let (projection, digits) = name.strip_suffix(SUFFIX)?.rsplit_once('.')?;
+    check_name(projection).ok()?;
+    digits.parse().ok().map(|seq| (projection, Seq(seq)))
+}
+
+fn seal(header: &[u8], state: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&header[..HASH_AT]).update(state);
+    *hasher.finalize().as_bytes()
+}
+
+fn encode(family: u32, seq: Seq, hash: &FrameHash, state: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes[0..8].copy_from_slice(&MAGIC);
+    bytes[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+    bytes[12..16].copy_from_slice(&family.to_le_bytes());
+    bytes[16..24].copy_from_slice(&seq.get().to_le_bytes());
+    bytes[24..32].copy_from_slice(&(state.len() as u64).to_le_bytes());
+    bytes[32..64].copy_from_slice(hash.as_bytes());
+    let own = seal(&bytes, state);
+    bytes[HASH_AT..].copy_from_slice(&own);
+    bytes.extend_from_slice(state);
+    bytes
+}
+
+fn decode(family: u32, bytes: &[u8]) -> Result<Checkpoint, &'static str> {
+    let (header, state) = bytes
+        .split_at_checked(HEADER_BYTES)
+        .ok_or("it is too short")?;
+    if header[0..8] != MAGIC || header[8..10] != FORMAT.to_le_bytes() {
+        return Err("it is no checkpoint of a known format");
+    }
+    if header[24..32] != (state.len() as u64).to_le_bytes()
+        || header[HASH_AT..] != seal(header, state)
+    {
+        return Err("its hash disagrees");
+    }
+    if header[12..16] != family.to_le_bytes() {
+        return Err("it is of another family");
+    }
+    let (mut seq, mut hash) = ([0; 8], [0; 32]);
+    seq.copy_from_slice(&header[16..24]);
+    hash.copy_from_slice(&header[32..64]);
+    let seq = Seq(u64::from_le_bytes(seq));
+    Ok(Checkpoint {
+        seq,
+        hash: FrameHash(hash),
+        state: state.to_vec(),
+    })
+}
+
+fn names(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+    disk.list()
+        .map_err(|e| Error::io("list", "the journal folder", &e))
+}
+
+/// Keeps a state, durably, and drops all but the newest [`KEPT`] of its projection.
+pub(crate) fn write(
+    reader: &Reader,
+    family: u32,
+    seq: Seq,
+    projection: &str,
+    state: &[u8],
+) -> Result<(), Error> {
+    check_name(projection)?;
+    let Some(hash) = reader.hash_at(seq)? else {
+        let end = reader.tip().seq;
+        return Err(Error::invalid(format!(
+            "checkpoint at {seq}, the journal ends at {end}"
+        )));
+    };
+    let disk = &**reader.disk();
+    let name = file_name(projection, seq);
+    let temporary = format!("{name}.new");
+    let put = || -> io::Result<()> {
+        match disk.remove(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let file = disk.create(&temporary)?;
+        file.write_at(0, &encode(family, seq, &hash, state))?;
+        file.sync()?;
+        disk.rename(&temporary, &name)?;
+        disk.sync_folder()
+    };
+    if let Err(error) = put() {
+        if let Err(left) = disk.remove(&temporary) {
+            log::debug!("checkpoint {temporary} is left behind: {left}");
+        }
+        return Err(Error::io("write checkpoint", &name, &error));
+    }
+    for old in newest_first(disk, projection)?.into_iter().skip(KEPT) {
+        disk.remove(&old)
+            .map_err(|e| Error::io("remove checkpoint", &old, &e))?;
+    }
+    Ok(())
+}
+
+fn newest_first(disk: &dyn Disk, projection: &str) -> Result<Vec<String>, Error> {
+    let mut found = names(disk)?;
+    found.retain(|name| parse_name(name).is_some_and(|(of, _)| of == projection));
+    found.sort();
+    found.reverse();
+    Ok(found)
+}
+
+fn load(disk: &dyn Disk, family: u32, name: &str) -> Result<Checkpoint, Error> {
+    let file = disk
+        .open(name)
+        .map_err(|e| Error::io("open checkpoint", name, &e))?;
+    let bytes = read_all(&*file).map_err(|e| Error::io("read checkpoint", name, &e))?;
+    let checkpoint = decode(family, &bytes)
+        .map_err(|why| Error::damaged(format!("checkpoint {name} is not used: {why}")))?;
+    if parse_name(name).is_none_or(|(_, seq)| seq != checkpoint.seq) {
+        return Err(Error::damaged(format!(
+            "checkpoint {name} is not used: it was renamed"
+        )));
+    }
+    Ok(checkpoint)
+}
+
+/// The newest state of a projection that is whole and agrees with the log.
+pub(crate) fn latest(
+    reader: &Reader,
+    family: u32,
+    projection: &str,
+) -> Result<Option<Checkpoint>, Error> {
+    check_name(projection)?;
+    let disk = &**reader.disk();
+    for name in newest_first(disk, projection)? {
+        match load(disk, family, &name) {
+            Ok(found) if reader.hash_at(found.seq)? == Some(found.hash) => return Ok(Some(found)),
+            Ok(_) => log::warn!("checkpoint {name} is not used: it disagrees with the log"),
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    Ok(None)
+}
+
+/// The checkpoint that has seen most of the log: its name and sequence. Only whole ones count.
+pub(crate) fn farthest(
+    disk: &dyn Disk,
+    family: u32,
+    end: Seq,
+) -> Result<Option<(String, Seq)>, Error> {
+    let mut farthest: Option<(String, Seq)> = None;
+    for name in names(disk)? {
+        // The name alone says whether it is worth reading.
+        let Some((_, seq)) = parse_name(&name).filter(|(_, seq)| *seq > end) else {
+            continue;
+        };
+        match load(disk, family, &name) {
+            Ok(_) if farthest.as_ref().is_none_or(|(_, best)| *best < seq) => {
+                farthest = Some((name, seq));
+            }
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(farthest)
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Journal`] is the seam that owners hold; the file journal and the in-memory twin implement it
 //! and pass [`conformance`](crate::conformance). Everything that reads events to build something is
-//! a [`Projection`] over a [`Source`]; there is one way to replay.
+//! a [`Projection`]; there is one way to replay.
 
 use serde::Serialize;
 
@@ -128,28 +128,6 @@ pub trait Journal<E: Event>: Send + Sync {
     fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error>;
 }
 
-/// What can be replayed: every [`Journal`], and a journal opened for reading only.
-pub trait Source<E: Event> {
-    /// As [`Journal::position`].
-    fn position(&self) -> (Seq, FrameHash);
-
-    /// As [`Journal::read`].
-    ///
-    /// # Errors
-    /// As [`Journal::read`].
-    fn read(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error>;
-}
-
-impl<E: Event, J: Journal<E> + ?Sized> Source<E> for J {
-    fn position(&self) -> (Seq, FrameHash) {
-        Journal::position(self)
-    }
-
-    fn read(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
-        Journal::read(self, from, visit)
-    }
-}
-
 /// Something built from the records of a journal, in order, and from nothing else.
 pub trait Projection<E> {
     /// Takes in the next record. It is called with `position().next()` only.
@@ -162,25 +140,42 @@ pub trait Projection<E> {
     fn position(&self) -> Seq;
 }
 
-/// Brings a projection up to the position of the source; returns that position.
+/// Brings a projection up to the position of the journal; returns that position.
 ///
 /// # Errors
-/// What reading or the projection reports; `Rejected` where the projection is ahead of the source
-/// or the source no longer keeps what it needs next.
-pub fn replay<E, S, P>(source: &S, projection: &mut P) -> Result<Seq, Error>
+/// What reading or the projection reports; `Rejected` where the projection is ahead of the journal
+/// or the journal no longer keeps what it needs next.
+pub fn replay<E, J, P>(journal: &J, projection: &mut P) -> Result<Seq, Error>
 where
     E: Event,
-    S: Source<E> + ?Sized,
+    J: Journal<E> + ?Sized,
     P: Projection<E> + ?Sized,
 {
-    let end = source.position().0;
-    if projection.position() > end {
-        let at = projection.position();
+    let end = journal.position().0;
+    drive(end, projection, &mut |from, visit| {
+        journal.read(from, visit)
+    })
+}
+
+/// A way to read records from a sequence on.
+type ReadFrom<'a, E> = dyn FnMut(Seq, &mut Visit<'_, E>) -> Result<(), Error> + 'a;
+
+/// The one way to replay, over any way to read.
+pub(crate) fn drive<E, P>(
+    end: Seq,
+    projection: &mut P,
+    read: &mut ReadFrom<'_, E>,
+) -> Result<Seq, Error>
+where
+    P: Projection<E> + ?Sized,
+{
+    let at = projection.position();
+    if at > end {
         return Err(Error::rejected(format!(
             "projection is at {at}, the journal ends at {end}"
         )));
     }
-    source.read(projection.position().next(), &mut |record| {
+    read(at.next(), &mut |record| {
         let expected = projection.position().next();
         if record.seq != expected {
             let text = format!("projection needs record {expected}, found {}", record.seq);

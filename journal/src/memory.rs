@@ -14,6 +14,7 @@ use crate::{
     frame,
     ids::{FrameHash, Kind, Seq, StreamId},
     journal::{Appended, Checkpoint, Journal, Record, Visit},
+    reader::record,
     transaction::{Tip, Transaction},
 };
 
@@ -213,18 +214,6 @@ fn skip(from: Seq) -> usize {
 
 fn open(bytes: &[u8]) -> Result<(frame::Head, &[u8], usize), Error> {
     frame::open(bytes, 0).map_err(|flaw| Error::damaged(flaw.text()))
-}
-
-/// Makes the record that callers see from a checked frame.
-pub(crate) fn record<E: Event>(head: &frame::Head, payload: &[u8]) -> Result<Record<E>, Error> {
-    Ok(Record {
-        seq: head.seq,
-        at_ms: head.at_ms,
-        stream: head.stream,
-        kind: head.kind,
-        hash: head.hash,
-        event: E::decode(head.kind, payload)?,
-    })
 }
 
 impl<E: Event> Journal<E> for MemoryJournal<E> {

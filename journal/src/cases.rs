@@ -1,0 +1,315 @@
+//! The table of what may be found at opening, and the answer to each.
+//!
+//! One [`OpenCase`] per finding; a case either goes on (and is reported) or refuses (and is an
+//! [`Error`]). The same table, with reasons, is in `docs/journal-format.md`. Nothing here reads a
+//! file: scanning finds, this judges.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    error::{Error, ErrorKind},
+    ids::Seq,
+};
+
+/// A finding at opening.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum OpenCase {
+    /// The log ends with a whole transaction.
+    Clean,
+    /// There is no log yet; one was made.
+    Empty,
+    /// The log ends inside a frame that was never acknowledged.
+    TornTail {
+        /// What is wrong with it.
+        flaw: String,
+    },
+    /// A bad frame with good ones behind it, none of which was ever acknowledged.
+    Hole {
+        /// What is wrong with the bad frame.
+        flaw: String,
+        /// Whole frames behind it.
+        behind: u64,
+    },
+    /// The last transaction lacks its end.
+    UnfinishedTransaction,
+    /// A segment file that was being made.
+    TornSegment {
+        /// Its name.
+        segment: String,
+    },
+    /// A bad frame, or a gap, where events had been acknowledged.
+    Damage {
+        /// What is wrong.
+        flaw: String,
+    },
+    /// Segments between two others, or before the first, are not there.
+    MissingSegment {
+        /// The sequence that the next file should have started with.
+        expected: Seq,
+        /// The sequence that it starts with.
+        found: Seq,
+    },
+    /// A journal of another family.
+    Foreign {
+        /// The family found.
+        found: u32,
+        /// The family of the program's events.
+        expected: u32,
+    },
+    /// Written by a newer program.
+    NewerFormat {
+        /// What is newer.
+        what: String,
+    },
+    /// Another opener holds the journal.
+    Locked {
+        /// Who, as far as the lock file says.
+        holder: String,
+    },
+    /// The log ends before records of which a witness, written only behind the log's sync, knows.
+    LostTail {
+        /// Which witness.
+        witness: String,
+        /// How far the witness has seen the log.
+        seen: Seq,
+        /// Where the log ends.
+        end: Seq,
+    },
+    /// There is no index; it is built.
+    IndexMissing,
+    /// The index follows the log by so many records; it catches up.
+    IndexBehind {
+        /// How many.
+        records: u64,
+    },
+    /// The index is unusable; it is built anew.
+    IndexDamaged {
+        /// What was found.
+        why: String,
+    },
+}
+
+/// What opening does about a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Open, nothing to mend.
+    GoOn,
+    /// Cut what was never acknowledged, then open.
+    Cut,
+    /// Open; the index is mended beside normal work.
+    MendIndex,
+    /// Do not open.
+    Refuse(ErrorKind),
+}
+
+impl OpenCase {
+    /// The answer of the table.
+    #[must_use]
+    pub const fn answer(&self) -> Answer {
+        match self {
+            Self::Clean | Self::Empty => Answer::GoOn,
+            Self::TornTail { .. }
+            | Self::Hole { .. }
+            | Self::UnfinishedTransaction
+            | Self::TornSegment { .. } => Answer::Cut,
+            Self::IndexMissing | Self::IndexBehind { .. } | Self::IndexDamaged { .. } => {
+                Answer::MendIndex
+            }
+            Self::Damage { .. } | Self::MissingSegment { .. } | Self::LostTail { .. } => {
+                Answer::Refuse(ErrorKind::Damaged)
+            }
+            Self::Foreign { .. } => Answer::Refuse(ErrorKind::Foreign),
+            Self::NewerFormat { .. } => Answer::Refuse(ErrorKind::NewerFormat),
+            Self::Locked { .. } => Answer::Refuse(ErrorKind::Locked),
+        }
+    }
+
+    /// The name of the case in the table.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Empty => "empty",
+            Self::TornTail { .. } => "torn tail",
+            Self::Hole { .. } => "hole",
+            Self::UnfinishedTransaction => "unfinished transaction",
+            Self::TornSegment { .. } => "torn segment",
+            Self::Damage { .. } => "damage",
+            Self::MissingSegment { .. } => "missing segment",
+            Self::Foreign { .. } => "foreign",
+            Self::NewerFormat { .. } => "newer format",
+            Self::Locked { .. } => "locked",
+            Self::LostTail { .. } => "lost tail",
+            Self::IndexMissing => "index missing",
+            Self::IndexBehind { .. } => "index behind",
+            Self::IndexDamaged { .. } => "index damaged",
+        }
+    }
+
+    /// The refusal that this case is, for those that refuse.
+    pub(crate) fn refusal(&self) -> Error {
+        let kind = match self.answer() {
+            Answer::Refuse(kind) => kind,
+            Answer::GoOn | Answer::Cut | Answer::MendIndex => ErrorKind::Invalid,
+        };
+        Error::new(kind, self.to_string())
+    }
+}
+
+impl fmt::Display for OpenCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const COPY: &str = "acknowledged events are missing or changed, put the folder back from \
+                            a copy";
+        write!(f, "{}", self.name())?;
+        match self {
+            Self::Clean => Ok(()),
+            Self::Empty => f.write_str(": a new log was begun"),
+            Self::TornTail { flaw } => write!(f, ": {flaw}, nothing acknowledged is lost"),
+            Self::Hole { flaw, behind } => write!(
+                f,
+                ": {flaw}, {behind} whole frames behind it, none of them was acknowledged"
+            ),
+            Self::UnfinishedTransaction => f.write_str(": it was never acknowledged"),
+            Self::TornSegment { segment } => write!(f, ": {segment} was being made"),
+            Self::Damage { flaw } => write!(f, ": {flaw}; {COPY}"),
+            Self::MissingSegment { expected, found } => write!(
+                f,
+                ": expected a segment that starts with sequence {expected}, found one that starts \
+                 with {found}; {COPY}"
+            ),
+            Self::Foreign { found, expected } => write!(
+                f,
+                ": the folder holds a journal of family {found:08x}, expected {expected:08x}; \
+                 name the right folder"
+            ),
+            Self::NewerFormat { what } => write!(f, ": {what}; open it with the newer program"),
+            Self::Locked { holder } => {
+                write!(f, ": the journal is open in {holder}; close that one first")
+            }
+            Self::LostTail { witness, seen, end } => write!(
+                f,
+                ": {witness} has seen sequence {seen}, the log ends at {end}; {COPY} or, where \
+                 {witness} is from elsewhere, remove it"
+            ),
+            Self::IndexMissing => f.write_str(": it is built from the log"),
+            Self::IndexBehind { records } => write!(f, ": by {records} records, it catches up"),
+            Self::IndexDamaged { why } => write!(f, ": {why}; it is built anew from the log"),
+        }
+    }
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenReport {
+    /// The findings, log first, then index. Never empty.
+    pub cases: Vec<OpenCase>,
+    /// Records in the log.
+    pub records: u64,
+    /// The last of them.
+    pub last: Seq,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes cut off the end of the log, which had never been acknowledged.
+    pub cut_bytes: u64,
+    /// Where they began, for the reader of the report.
+    pub cut_at: Option<String>,
+}
+
+impl OpenReport {
+    /// Whether there is nothing that an operator would want to hear of.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.cases.iter().all(|case| case.answer() == Answer::GoOn)
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            last,
+            segments,
+            ..
+        } = self;
+        write!(
+            f,
+            "journal: {records} records to sequence {last} in {segments} segments"
+        )?;
+        if let Some(place) = &self.cut_at {
+            write!(f, "\njournal: {} bytes cut at {place}", self.cut_bytes)?;
+        }
+        for case in &self.cases {
+            write!(f, "\njournal: {case}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_case() -> Vec<OpenCase> {
+        let text = || "x".to_owned();
+        vec![
+            OpenCase::Clean,
+            OpenCase::Empty,
+            OpenCase::TornTail { flaw: text() },
+            OpenCase::Hole {
+                flaw: text(),
+                behind: 1,
+            },
+            OpenCase::UnfinishedTransaction,
+            OpenCase::TornSegment { segment: text() },
+            OpenCase::Damage { flaw: text() },
+            OpenCase::MissingSegment {
+                expected: Seq(5),
+                found: Seq(9),
+            },
+            OpenCase::Foreign {
+                found: 1,
+                expected: 2,
+            },
+            OpenCase::NewerFormat { what: text() },
+            OpenCase::Locked { holder: text() },
+            OpenCase::LostTail {
+                witness: text(),
+                seen: Seq(9),
+                end: Seq(5),
+            },
+            OpenCase::IndexMissing,
+            OpenCase::IndexBehind { records: 3 },
+            OpenCase::IndexDamaged { why: text() },
+        ]
+    }
+
+    #[test]
+    fn every_case_stands_in_the_written_table_with_its_answer() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/journal-format.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        for case in every_case() {
+            let answer = match case.answer() {
+                Answer::GoOn => "go on".to_owned(),
+                Answer::Cut => "cut".to_owned(),
+                Answer::MendIndex => "mend the index".to_owned(),
+                Answer::Refuse(kind) => format!("refuse: {kind:?}"),
+            };
+            let row = format!("| {} | {answer} |", case.name());
+            assert!(page.contains(&row), "the table lacks {row}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_without_a_stop() {
+        for case in every_case() {
+            let text = case.to_string();
+            assert!(
+                !text.ends_with('.') && !text.contains('\n') && !text.contains("  "),
+                "{text}"
+            );
+        }
+    }
+}

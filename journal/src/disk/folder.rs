@@ -1,0 +1,158 @@
+//! The real file system under a journal.
+//!
+//! Positioned reads and writes only, so that one file may be read while it is written. A sync is
+//! `fdatasync`, which also makes a new length durable.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Disk, DiskFile};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct FolderDisk {
+    path: PathBuf,
+    access: Access,
+}
+
+impl FolderDisk {
+    /// A folder to write in; it is made, durably, where it is missing.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let missing: Vec<PathBuf> = path
+            .ancestors()
+            .take_while(|p| !p.exists())
+            .map(Path::to_path_buf)
+            .collect();
+        std::fs::create_dir_all(&path)?;
+        for made in missing {
+            let parent = made.parent().filter(|p| !p.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(Self {
+            path,
+            access: Access::Write,
+        })
+    }
+
+    /// A folder that exists and of which nothing is changed.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn read_only(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        std::fs::read_dir(&path)?;
+        Ok(Self {
+            path,
+            access: Access::Read,
+        })
+    }
+
+    fn writable(&self, name: &str) -> io::Result<PathBuf> {
+        match self.access {
+            Access::Write => Ok(self.path.join(name)),
+            Access::Read => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)),
+        }
+    }
+}
+
+impl Disk for FolderDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if let (true, Ok(name)) = (
+                entry.file_type()?.is_file(),
+                entry.file_name().into_string(),
+            ) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.writable(name)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Box::new(FolderFile { file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let write = self.access == Access::Write;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .open(self.path.join(name))?;
+        Ok(Box::new(FolderFile { file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.writable(from)?, self.writable(to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.writable(name)?)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(self.writable(".")?)?.sync_all()
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+#[derive(Debug)]
+struct FolderFile {
+    file: File,
+}
+
+impl DiskFile for FolderFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}

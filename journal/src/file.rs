@@ -1,0 +1,492 @@
+//! The file journal: opening, and the contract over log, group commit and index.
+//!
+//! Opening follows the table in `cases`; nothing is written before it is known that the folder
+//! holds a journal of ours, and nothing is handed out before all of it is durable.
+
+use std::{
+    fmt::Debug,
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
+    marker::PhantomData,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    cases::{Answer, OpenCase, OpenReport},
+    checkpoint,
+    commit::{Committer, Sizes, Urgency},
+    disk::{Disk, FolderDisk},
+    error::Error,
+    event::Event,
+    ids::{FrameHash, Kind, Seq, StreamId},
+    index::{Begin, Broken, Follower, Heads, IndexStatus, Query, Store},
+    journal::{Appended, Checkpoint, Journal, Record, Visit},
+    reader::Reader,
+    scan::{self, Expected, Scan},
+    segment,
+    transaction::{Tip, Transaction},
+};
+
+/// The folder of the index, beside the segments.
+pub(crate) const INDEX_FOLDER: &str = "index";
+const LOCK: &str = "lock";
+
+/// Whether queries have an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// One in sled, kept by a thread of its own behind the log.
+    Sled,
+    /// None: queries by stream and kind read the log.
+    None,
+}
+
+/// How a journal is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// A segment file is closed before it grows above this; a larger transaction gets a segment
+    /// of its own.
+    pub segment_bytes: u64,
+    /// Space held back for urgent events on a full disk; 0 holds none.
+    pub reserve_bytes: u64,
+    /// Whether there is an index. Without a real folder there is none.
+    pub index: Index,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            reserve_bytes: 1 << 20,
+            index: Index::Sled,
+        }
+    }
+}
+
+impl Options {
+    /// With or without an index.
+    #[must_use]
+    pub const fn index(mut self, index: Index) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// With segments of this size.
+    #[must_use]
+    pub const fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// With this much space held back.
+    #[must_use]
+    pub const fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+}
+
+/// A journal in a folder, open for writing. One at a time: the folder is locked until it is
+/// dropped, which also ends the index thread.
+#[derive(Debug)]
+pub struct FileJournal<E> {
+    // Dropped in this order: the thread ends before the lock goes.
+    index: Option<Follower>,
+    committer: Committer,
+    reader: Arc<Reader>,
+    _lock: Option<File>,
+    events: PhantomData<fn() -> E>,
+}
+
+impl<E: Event> FileJournal<E> {
+    /// Opens the journal in a folder, or begins one in an empty or missing folder.
+    ///
+    /// # Errors
+    /// The refusals of the opening table (`Locked`, `Foreign`, `NewerFormat`, `Damaged`), `Full`
+    /// and `Io`. A refused folder is unchanged but for its lock file.
+    pub fn open(folder: impl AsRef<Path>, options: Options) -> Result<(Self, OpenReport), Error> {
+        let folder = folder.as_ref();
+        let disk = FolderDisk::create(folder)
+            .map_err(|e| Error::io("open journal folder", &folder.display().to_string(), &e))?;
+        Self::open_on(Arc::new(disk), options)
+    }
+
+    /// Opens the journal on a disk of the caller's, such as one that fails on command.
+    ///
+    /// # Errors
+    /// As [`open`](FileJournal::open).
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, OpenReport), Error> {
+        let expected = Expected {
+            family: E::FAMILY,
+            kinds: E::kinds(),
+        };
+        let lock = disk.folder().map(lock).transpose()?;
+        scan::probe(&*disk, expected)?;
+        let mut opening = IndexOpening::begin(&*disk, options.index, E::FAMILY);
+        let mut scan = scan::scan(&*disk, expected, &mut |head| opening.pass(head))?;
+        let followed = opening.judge(&*disk, E::FAMILY, scan.damage.take(), scan.tip);
+        let (begin, index_case) = followed?;
+        mend(&*disk, &scan)?;
+        let mut report = report(&scan);
+        report.cases.extend(index_case);
+        let (reader, last) = readable(Arc::clone(&disk), E::FAMILY, scan);
+        let sizes = Sizes {
+            segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
+        };
+        let committer = Committer::open(Arc::clone(&reader), E::FAMILY, sizes, last)?;
+        report.segments = reader.segment_count() as u64;
+        let index = match (begin, disk.folder()) {
+            (Some(begin), Some(folder)) => {
+                let path = folder.join(INDEX_FOLDER);
+                Some(Follower::start(
+                    Arc::clone(&reader),
+                    E::FAMILY,
+                    path,
+                    begin,
+                )?)
+            }
+            _ => None,
+        };
+        say(&report);
+        Ok((
+            Self {
+                index,
+                committer,
+                reader,
+                lock,
+                events: PhantomData,
+            },
+            report,
+        ))
+    }
+
+    /// How the index stands to the log at this moment.
+    #[must_use]
+    pub fn index_status(&self) -> IndexStatus {
+        self.index
+            .as_ref()
+            .map_or(IndexStatus::Off, Follower::status)
+    }
+
+    /// Waits until the index holds all that is durable now; `false` when it has none, cannot be
+    /// built, or the time is over. Nothing needs this but tests and tools: queries are right at
+    /// any moment.
+    #[must_use]
+    pub fn wait_for_index(&self, timeout: Duration) -> bool {
+        let end = self.reader.tip().seq;
+        self.index
+            .as_ref()
+            .is_some_and(|index| index.wait_for(end, timeout))
+    }
+
+    fn submit(&self, events: &[E], at_ms: u64, urgency: Urgency) -> Result<Appended, Error> {
+        let appended = self
+            .committer
+            .submit(Transaction::encode(events, at_ms)?, urgency)?;
+        if let Some(index) = &self.index {
+            index.wake();
+        }
+        Ok(appended)
+    }
+
+    fn query(&self, query: Query, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
+        let known = self
+            .index
+            .as_ref()
+            .and_then(|index| index.query(query, from, limit));
+        let (mut found, from) = match known {
+            Some(known) => (known.records, from.max(known.through.next())),
+            None => (Vec::new(), from),
+        };
+        self.reader
+            .select(from, limit, &mut found, |head| query.wants(head))?;
+        Ok(found)
+    }
+}
+
+impl<E: Event> Journal<E> for FileJournal<E> {
+    fn append(&self, events: &[E], at_ms: u64) -> Result<Appended, Error> {
+        self.submit(events, at_ms, Urgency::Ordinary)
+    }
+
+    fn append_urgent(&self, events: &[E], at_ms: u64) -> Result<Appended, Error> {
+        self.submit(events, at_ms, Urgency::Urgent)
+    }
+
+    fn position(&self) -> (Seq, FrameHash) {
+        let tip = self.reader.tip();
+        (tip.seq, tip.hash)
+    }
+
+    fn first(&self) -> Seq {
+        self.reader.first()
+    }
+
+    fn read(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        self.reader.records(from, visit)
+    }
+
+    fn by_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<E>>, Error> {
+        self.query(Query::Stream(stream), from, limit)
+    }
+
+    fn by_kind(&self, kind: Kind, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
+        self.query(Query::Kind(kind), from, limit)
+    }
+
+    fn checkpoint(&self, seq: Seq, projection: &str, state: &[u8]) -> Result<(), Error> {
+        checkpoint::write(&self.reader, E::FAMILY, seq, projection, state)
+    }
+
+    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
+        checkpoint::latest(&self.reader, E::FAMILY, projection)
+    }
+}
+
+/// What the log scan means for the index, gathered while it runs.
+struct IndexOpening {
+    wanted: Index,
+    /// An index that opened, and its position.
+    store: Option<(Store, Tip)>,
+    trouble: Option<OpenCase>,
+    heads: Heads,
+    /// The log's hash at the index's position.
+    seen: Option<FrameHash>,
+}
+
+impl IndexOpening {
+    fn begin(disk: &dyn Disk, wanted: Index, family: u32) -> Self {
+        let genesis = Tip {
+            seq: Seq::ZERO,
+            hash: FrameHash::genesis(family),
+        };
+        let mut opening = Self {
+            wanted,
+            store: None,
+            trouble: None,
+            heads: Heads::default(),
+            seen: None,
+        };
+        let Some(path) = disk.folder().map(|folder| folder.join(INDEX_FOLDER)) else {
+            opening.wanted = Index::None;
+            return opening;
+        };
+        if wanted == Index::None {
+            return opening;
+        }
+        if !path.is_dir() {
+            opening.trouble = Some(OpenCase::IndexMissing);
+            return opening;
+        }
+        let found = Store::open(&path, family).and_then(|store| match store.position() {
+            Ok(tip) => Ok((store, tip.unwrap_or(genesis))),
+            Err(broken) => store.close().and(Err(broken)),
+        });
+        match found {
+            Ok((store, tip)) => {
+                opening.seen = (tip.seq == Seq::ZERO).then_some(genesis.hash);
+                opening.store = Some((store, tip));
+            }
+            Err(Broken(why)) => opening.trouble = Some(OpenCase::IndexDamaged { why }),
+        }
+        opening
+    }
+
+    /// Hears of a frame of the log, in order.
+    fn pass(&mut self, head: &crate::frame::Head) {
+        let Some((_, tip)) = &self.store else { return };
+        if head.seq <= tip.seq {
+            self.heads.pass(head);
+            if head.seq == tip.seq {
+                self.seen = Some(head.hash);
+            }
+        }
+    }
+
+    /// Refuses where the log is damaged or a witness has seen more of it; else says how the index
+    /// begins.
+    fn judge(
+        mut self,
+        disk: &dyn Disk,
+        family: u32,
+        damage: Option<Error>,
+        end: Tip,
+    ) -> Result<(Option<Begin>, Option<OpenCase>), Error> {
+        let refusal = match damage {
+            Some(error) => Some(error),
+            None => self
+                .lost_tail(disk, family, end.seq)?
+                .map(|case| case.refusal()),
+        };
+        let store = self.store.take();
+        if let Some(error) = refusal {
+            if let Some((store, _)) = store {
+                // The refusal is what counts.
+                let _ = store.close();
+            }
+            return Err(error);
+        }
+        let Some((store, tip)) = store else {
+            let begin = self.trouble.as_ref().map(|case| Begin::Build {
+                why: case.to_string(),
+            });
+            return Ok((begin, self.trouble));
+        };
+        if self.seen != Some(tip.hash) {
+            let why = format!("it knows another history at sequence {}", tip.seq);
+            // It is thrown away.
+            let _ = store.close();
+            let case = OpenCase::IndexDamaged { why };
+            return Ok((
+                Some(Begin::Build {
+                    why: case.to_string(),
+                }),
+                Some(case),
+            ));
+        }
+        let records = end.seq.get() - tip.seq.get();
+        let case = (records > 0).then_some(OpenCase::IndexBehind { records });
+        Ok((
+            Some(Begin::Follow {
+                store,
+                fed: tip.seq,
+                heads: self.heads,
+            }),
+            case,
+        ))
+    }
+
+    /// Whether the index or a checkpoint has seen more than the log holds.
+    fn lost_tail(&self, disk: &dyn Disk, family: u32, end: Seq) -> Result<Option<OpenCase>, Error> {
+        if let Some((_, tip)) = &self.store
+            && tip.seq > end
+        {
+            let witness = format!("the folder {INDEX_FOLDER}");
+            return Ok(Some(OpenCase::LostTail {
+                witness,
+                seen: tip.seq,
+                end,
+            }));
+        }
+        let farthest = checkpoint::farthest(disk, family, end)?;
+        Ok(farthest.map(|(name, seen)| OpenCase::LostTail {
+            witness: format!("the file {name}"),
+            seen,
+            end,
+        }))
+    }
+}
+
+/// Locks the folder against another writer.
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join(LOCK);
+    let failed = |e: &std::io::Error| Error::io("lock", &path.display().to_string(), e);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| failed(&e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = file.read_to_string(&mut holder);
+            let holder = match (read, holder.trim()) {
+                (Ok(_), holder) if !holder.is_empty() => holder.to_owned(),
+                _ => "another process".to_owned(),
+            };
+            return Err(OpenCase::Locked { holder }.refusal());
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(failed(&e)),
+    }
+    file.set_len(0).map_err(|e| failed(&e))?;
+    file.rewind().map_err(|e| failed(&e))?;
+    write!(file, "process {}", std::process::id()).map_err(|e| failed(&e))?;
+    Ok(file)
+}
+
+/// Cuts what was never acknowledged and makes durable what opening found whole.
+///
+/// The bytes that may not be durable are written again before the sync: after a sync that failed,
+/// the system takes their pages for clean, and a sync alone would prove nothing.
+fn mend(disk: &dyn Disk, scan: &Scan) -> Result<(), Error> {
+    if let Some(cut) = &scan.cut {
+        let failed = |e: &std::io::Error| Error::io("cut", &cut.segment, e);
+        match cut.keep {
+            None => disk.remove(&cut.segment).map_err(|e| failed(&e))?,
+            Some(bytes) => {
+                let file = disk.open(&cut.segment).map_err(|e| failed(&e))?;
+                file.truncate(bytes).map_err(|e| failed(&e))?;
+                file.sync().map_err(|e| failed(&e))?;
+            }
+        }
+    }
+    if let Some(last) = scan.segments.last() {
+        let failed = |e: &std::io::Error| Error::io("sync", &last.name, e);
+        let file = disk.open(&last.name).map_err(|e| failed(&e))?;
+        let bytes = usize::try_from(scan.end - scan.unsynced_from).unwrap_or(0);
+        if bytes > 0 {
+            let mut unsynced = vec![0; bytes];
+            let read = file
+                .read_at(scan.unsynced_from, &mut unsynced)
+                .map_err(|e| failed(&e))?;
+            file.write_at(scan.unsynced_from, &unsynced[..read])
+                .map_err(|e| failed(&e))?;
+        }
+        file.sync().map_err(|e| failed(&e))?;
+    }
+    disk.sync_folder()
+        .map_err(|e| Error::io("sync", "the journal folder", &e))
+}
+
+/// The report of a scan, before the index had its say.
+pub(crate) fn report(scan: &Scan) -> OpenReport {
+    let cut_at = scan.cut.as_ref().map(|cut| {
+        let offset = cut.keep.unwrap_or(0);
+        format!("segment {} offset {offset}", cut.segment)
+    });
+    OpenReport {
+        cases: vec![scan.case.clone()],
+        records: scan.tip.seq.get(),
+        last: scan.tip.seq,
+        segments: scan.segments.len() as u64,
+        cut_bytes: scan.cut.as_ref().map_or(0, |cut| cut.bytes),
+        cut_at,
+    }
+}
+
+/// Where a writer goes on: name, seed and end of the last segment.
+type Last = Option<(String, u32, u64)>;
+
+pub(crate) fn readable(disk: Arc<dyn Disk>, family: u32, scan: Scan) -> (Arc<Reader>, Last) {
+    let last = scan
+        .segments
+        .last()
+        .map(|s| (s.name.clone(), s.seed, scan.end));
+    debug_assert!(last.is_none() || scan.end >= segment::HEADER_BYTES as u64);
+    (
+        Arc::new(Reader::new(disk, family, scan.segments, scan.tip)),
+        last,
+    )
+}
+
+fn say(report: &OpenReport) {
+    for case in &report.cases {
+        match case.answer() {
+            Answer::GoOn => log::debug!("journal opened: {case}"),
+            Answer::Cut => log::warn!("journal opened, {} bytes cut: {case}", report.cut_bytes),
+            Answer::MendIndex => log::info!("journal opened: {case}"),
+            Answer::Refuse(_) => log::error!("journal opened in spite of {case}"),
+        }
+    }
+}

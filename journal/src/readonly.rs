@@ -1,0 +1,180 @@
+//! A journal opened for reading only, for tools: on a copy, or beside a running writer.
+//!
+//! It takes no lock and changes nothing, not even the index, which it never opens in place. What a
+//! writer would cut off or refuse is not read, and is in the report.
+
+use std::{marker::PhantomData, path::Path, sync::Arc};
+
+use crate::{
+    cases::{OpenCase, OpenReport},
+    checkpoint,
+    disk::{Disk, FolderDisk},
+    error::{Error, ErrorKind},
+    event::Event,
+    file::{INDEX_FOLDER, readable, report},
+    ids::{FrameHash, Kind, Seq, StreamId},
+    index::{self, IndexCheck},
+    journal::{Checkpoint, Projection, Record, Visit, drive},
+    reader::Reader,
+    scan::{self, Expected},
+};
+
+/// A journal that is only read. It ends where the log ended when it was opened.
+#[derive(Debug)]
+pub struct ReadJournal<E> {
+    reader: Arc<Reader>,
+    events: PhantomData<fn() -> E>,
+}
+
+impl<E: Event> ReadJournal<E> {
+    /// Opens the journal in a folder.
+    ///
+    /// # Errors
+    /// As a writer's opening, without `Locked`; `NotFound` where the folder holds no journal.
+    pub fn open(folder: impl AsRef<Path>) -> Result<(Self, OpenReport), Error> {
+        match Self::salvage(folder)? {
+            (_, _, Some(refusal)) => Err(refusal),
+            (journal, report, None) => Ok((journal, report)),
+        }
+    }
+
+    /// Opens as much of the journal as is whole; what a writer would refuse with is returned
+    /// beside it instead.
+    ///
+    /// # Errors
+    /// `Foreign` and `NewerFormat`, which are not to be interpreted; `NotFound`, `Io`.
+    pub fn salvage(folder: impl AsRef<Path>) -> Result<(Self, OpenReport, Option<Error>), Error> {
+        let folder = folder.as_ref();
+        let disk = FolderDisk::read_only(folder).map_err(|e| {
+            let name = folder.display().to_string();
+            if e.kind() == std::io::ErrorKind::NotFound {
+                return Error::new(ErrorKind::NotFound, format!("no journal folder {name}"));
+            }
+            Error::io("open journal folder", &name, &e)
+        })?;
+        Self::salvage_on(Arc::new(disk))
+    }
+
+    /// As [`salvage`](ReadJournal::salvage), on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As `salvage`.
+    pub fn salvage_on(disk: Arc<dyn Disk>) -> Result<(Self, OpenReport, Option<Error>), Error> {
+        let expected = Expected {
+            family: E::FAMILY,
+            kinds: E::kinds(),
+        };
+        let mut scan = scan::scan(&*disk, expected, &mut |_| {})?;
+        let mut report = report(&scan);
+        let mut refusal = scan.damage.take();
+        if refusal.is_none()
+            && let Some((name, seen)) = checkpoint::farthest(&*disk, E::FAMILY, scan.tip.seq)?
+        {
+            let end = scan.tip.seq;
+            let case = OpenCase::LostTail {
+                witness: format!("the file {name}"),
+                seen,
+                end,
+            };
+            refusal = Some(case.refusal());
+            report.cases.push(case);
+        }
+        if refusal.is_none() && scan.case == OpenCase::Empty {
+            let name = disk
+                .folder()
+                .map(|f| f.display().to_string())
+                .unwrap_or_default();
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("no journal in folder {name}"),
+            ));
+        }
+        let (reader, _) = readable(disk, E::FAMILY, scan);
+        Ok((
+            Self {
+                reader,
+                events: PhantomData,
+            },
+            report,
+            refusal,
+        ))
+    }
+
+    /// The last record that was found whole.
+    #[must_use]
+    pub fn position(&self) -> (Seq, FrameHash) {
+        let tip = self.reader.tip();
+        (tip.seq, tip.hash)
+    }
+
+    /// The first record kept.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        self.reader.first()
+    }
+
+    /// As [`Journal::read`](crate::Journal::read).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        self.reader.records(from, visit)
+    }
+
+    /// As [`replay`](crate::replay).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn replay<P: Projection<E> + ?Sized>(&self, projection: &mut P) -> Result<Seq, Error> {
+        drive(self.position().0, projection, &mut |from, visit| {
+            self.read(from, visit)
+        })
+    }
+
+    /// As [`Journal::by_stream`](crate::Journal::by_stream), by reading the log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn by_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<E>>, Error> {
+        let mut found = Vec::new();
+        self.reader
+            .select(from, limit, &mut found, |head| head.stream == stream)?;
+        Ok(found)
+    }
+
+    /// As [`Journal::by_kind`](crate::Journal::by_kind), by reading the log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn by_kind(&self, kind: Kind, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
+        let mut found = Vec::new();
+        self.reader
+            .select(from, limit, &mut found, |head| head.kind == kind)?;
+        Ok(found)
+    }
+
+    /// As [`Journal::latest_checkpoint`](crate::Journal::latest_checkpoint).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
+        checkpoint::latest(&self.reader, E::FAMILY, projection)
+    }
+
+    /// Checks the index against the log, in a private copy that is removed again. Beside a running
+    /// writer the copy may be of a moment that never was, and then differ.
+    ///
+    /// # Errors
+    /// `Io` and `Full` while copying.
+    pub fn verify_index(&self) -> Result<IndexCheck, Error> {
+        match self.reader.disk().folder() {
+            Some(folder) => index::check(&self.reader, E::FAMILY, &folder.join(INDEX_FOLDER)),
+            None => Ok(IndexCheck::Absent),
+        }
+    }
+}
