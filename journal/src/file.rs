@@ -156,7 +156,7 @@ impl<E: Event> FileJournal<E> {
                 index,
                 committer,
                 reader,
-                lock,
+                _lock: lock,
                 events: PhantomData,
             },
             report,

@@ -42,6 +42,7 @@
 mod cases;
 mod checkpoint;
 mod commit;
+pub mod conformance;
 pub mod disk;
 mod error;
 mod event;
