@@ -6,11 +6,13 @@
 //! [`Brokers`], [`Journal`](holdfast_journal::Journal) and the other seams.
 
 mod blobs;
+mod check;
 mod ids;
 mod order;
 pub mod plan;
 mod refusal;
 mod seams;
+mod select;
 mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
