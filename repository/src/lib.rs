@@ -1,16 +1,33 @@
 //! The layout of a Holdfast repository.
+mod claims;
+mod commit;
+mod discard;
 mod error;
 mod hash;
 mod key;
+mod known;
 pub mod limits;
 pub mod manifest;
 mod names;
+mod objects;
 pub mod pack;
 pub mod plan;
 mod presence;
+mod repository;
+mod snapshots;
+mod unreferenced;
+mod verify;
 
+pub use claims::Unclaimed;
+pub use commit::MarkerOutcome;
+pub use discard::Discarded;
 pub use error::{Error, ErrorKind, MemberFault};
 pub use hash::{ContentHash, Verifier};
 pub use key::{ObjectEntry, ObjectKey, ObjectKind};
 pub use names::{Writer, check_label, check_repository_name, check_timestamp};
+pub use objects::{MemberRead, MemberSource, PieceEvent, Put, Visit, WantedPiece};
 pub use presence::{Condemned, Presence};
+pub use repository::{Mode, RepoInfo, Repository};
+pub use snapshots::{LabelEntry, MarkerRef};
+pub use unreferenced::{Standing, Unreferenced, UnreferencedReport};
+pub use verify::{Finding, VerifyReport};

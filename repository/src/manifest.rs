@@ -7,6 +7,7 @@ mod codec;
 
 pub use builder::{EncodedPart, PartBuilder};
 pub use check::{NameGuard, check_file_name};
+pub(crate) use codec::{decode, decode_text, encode};
 
 use std::fmt;
 
