@@ -2,6 +2,8 @@
 
 mod clock;
 mod memory_storage;
+mod spec;
 
 pub use clock::ManualClock;
 pub use memory_storage::{Call, CallKind, HashKnowledge, MemoryStorage};
+pub use spec::backup_spec;

@@ -103,7 +103,8 @@ pub(crate) struct Task<'a> {
 }
 
 mod backup;
-mod failure;
+pub(crate) mod failure;
+mod hashes;
 mod restore;
 
 /// Runs one task to its end.
