@@ -192,8 +192,9 @@ pub trait Broker: Send + Sync {
         visit: &mut Visit<'_>,
     ) -> Result<(), Error>;
 
-    /// The whole object, which must not be longer than `max_len` bytes, else [`ErrorClass::Invalid`]. For small objects;
-    /// adapters that can do it in one request say so by their own method.
+    /// The whole object as it was at one moment, for small objects: one longer than `max_len` bytes fails with
+    /// [`ErrorClass::Invalid`]. This default asks for the size and then for the bytes, which mixes two versions where
+    /// somebody overwrites in between; an adapter that can, answers by one request.
     fn get(&self, ctx: &Context, name: &ObjectName, max_len: u64) -> Result<Vec<u8>, Error> {
         let Some(info) = self.stat(ctx, name)? else {
             return Err(Error::missing(name));

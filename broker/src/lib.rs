@@ -35,8 +35,10 @@
 mod bandwidth;
 mod broker;
 mod clock;
+pub mod conformance;
 mod context;
 mod error;
+mod fault;
 mod hash;
 mod local;
 pub mod location;
@@ -55,6 +57,7 @@ pub use broker::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::{Budget, CancelToken, Context};
 pub use error::{Error, ErrorClass};
+pub use fault::{Fault, FaultPlan, FaultRule, Trouble, When};
 pub use local::{LocalBroker, Swept};
 pub use location::Location;
 pub use memory::{MemoryBroker, MemoryCounts};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::broker::{check_limit, check_range};
+use crate::broker::{check_limit, check_range, check_size};
 use crate::source::check_given;
 use crate::{
     Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error, ListConsistency,
@@ -181,6 +181,16 @@ impl Broker for MemoryBroker {
             visit(piece)?;
         }
         Ok(())
+    }
+
+    fn get(&self, ctx: &Context, name: &ObjectName, max_len: u64) -> Result<Vec<u8>, Error> {
+        self.begin(ctx)?;
+        let bytes = self.held(name)?;
+        check_size(name, bytes.len() as u64, max_len)?;
+        self.store
+            .got_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes.to_vec())
     }
 
     fn stat(&self, ctx: &Context, name: &ObjectName) -> Result<Option<ObjectInfo>, Error> {

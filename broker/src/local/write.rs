@@ -264,7 +264,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn put_at(file: &OwnedFd, name: &ObjectName, mut at: u64, mut bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn put_at(
+    file: &OwnedFd,
+    name: &ObjectName,
+    mut at: u64,
+    mut bytes: &[u8],
+) -> Result<(), Error> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(file, bytes, at) {
             Ok(0) => return Err(failed(Errno::IO, Doing::Write, "write", name)),

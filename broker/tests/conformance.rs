@@ -1,0 +1,122 @@
+//! The public suite over both brokers and every wrapper around them.
+
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use holdfast_broker::{
+    Bandwidth, BandwidthLimits, Broker, Calls, ErrorClass, Fault, FaultPlan, FaultRule,
+    LocalBroker, MemoryBroker, Record, Request, Retry, RetryPolicy, Throttle, ThrottleLimits,
+    Trouble, When, conformance,
+};
+use tempfile::TempDir;
+
+fn check(make: impl Fn() -> Box<dyn Broker>) {
+    let report = conformance::run(make).expect("conforms");
+    assert!(report.passed.len() >= 20, "{report:?}");
+}
+
+/// Runs the suite on `wrap` around a memory broker and around a local one.
+fn check_around<B: Broker + 'static>(wrap: impl Fn(Box<dyn Broker>) -> B) {
+    check(|| Box::new(wrap(Box::new(MemoryBroker::new()))));
+    let folder = TempDir::new().expect("folder");
+    check(|| {
+        Box::new(wrap(Box::new(
+            LocalBroker::open(folder.path()).expect("open"),
+        )))
+    });
+}
+
+fn quick_retries() -> RetryPolicy {
+    RetryPolicy {
+        base: Duration::from_micros(10),
+        cap: Duration::from_micros(100),
+        ..RetryPolicy::default()
+    }
+}
+
+#[test]
+fn memory_conforms() {
+    check(|| Box::new(MemoryBroker::new()));
+    let shared = MemoryBroker::new();
+    check(|| Box::new(shared.clone()));
+}
+
+#[test]
+fn local_conforms() {
+    let folder = TempDir::new().expect("folder");
+    check(|| Box::new(LocalBroker::open(&folder.path().join("not/made/yet")).expect("open")));
+}
+
+#[test]
+fn retry_conforms() {
+    check_around(|inner| Retry::new(inner, quick_retries()));
+}
+
+#[test]
+fn throttle_conforms() {
+    let limits = ThrottleLimits {
+        concurrent: NonZeroUsize::new(2),
+        per_second: NonZeroU32::new(1_000_000),
+    };
+    check_around(|inner| Throttle::new(inner, limits));
+}
+
+#[test]
+fn bandwidth_conforms() {
+    let fast = NonZeroU64::new(1 << 40);
+    check_around(|inner| Bandwidth::new(inner, BandwidthLimits::new(fast, fast)));
+    check_around(|inner| Bandwidth::new(inner, BandwidthLimits::unlimited()));
+}
+
+#[test]
+fn record_conforms() {
+    check_around(|inner| Record::new(inner, Calls::Kept(10)));
+}
+
+#[test]
+fn fault_without_rules_conforms() {
+    check_around(|inner| Fault::new(inner, FaultPlan::new(1)));
+}
+
+#[test]
+fn retry_hides_a_remote_that_fails_a_third_of_all_requests() {
+    let plan = FaultPlan::new(42)
+        .with(FaultRule::on_any(
+            When::PerMille(100),
+            Trouble::Fail(ErrorClass::Retry),
+        ))
+        .with(FaultRule::on_any(
+            When::PerMille(50),
+            Trouble::Fail(ErrorClass::Throttled { after: None }),
+        ))
+        .with(FaultRule::on(
+            Request::Put,
+            When::PerMille(200),
+            Trouble::LandThenFail(ErrorClass::Ambiguous),
+        ))
+        .with(FaultRule::on_any(
+            When::PerMille(100),
+            Trouble::FailAfter {
+                bytes: 70_000,
+                class: ErrorClass::Retry,
+            },
+        ));
+    let policy = RetryPolicy {
+        tries: 40,
+        ..quick_retries()
+    };
+    check_around(|inner| Retry::new(Fault::new(inner, plan.clone()), policy));
+    assert!(plan.fired() > 1000, "{}", plan.fired());
+}
+
+#[test]
+fn the_usual_nest_conforms() {
+    check_around(|inner| {
+        let recorded = Record::new(inner, Calls::Counted);
+        let bounded = Bandwidth::new(recorded, BandwidthLimits::unlimited());
+        Retry::new(
+            Throttle::new(bounded, ThrottleLimits::default()),
+            quick_retries(),
+        )
+    });
+}
