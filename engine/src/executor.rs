@@ -296,6 +296,13 @@ impl PoolExecutor {
     }
 }
 
+impl PoolExecutor {
+    /// Bytes that the running tasks of `job` have moved so far.
+    pub(crate) fn bytes(&self, job: JobId) -> u64 {
+        self.shared.of_job(job).into_iter().map(|entry| entry.progress.read().2).sum()
+    }
+}
+
 impl Executor for PoolExecutor {
     fn start(&self, order: TaskOrder) {
         let shared = &self.shared;

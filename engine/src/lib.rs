@@ -7,29 +7,49 @@
 
 mod blobs;
 mod check;
+mod calendar;
+mod convert;
+mod core;
+mod decide;
+mod dispatcher;
+mod due;
+mod engine;
+pub mod event;
+mod executor;
 mod ids;
 mod order;
 pub mod plan;
+mod published;
 mod refusal;
+mod registry;
+mod replay;
 mod seams;
 mod select;
 mod spec;
+mod state;
+mod submit;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod view;
+mod work;
 
 pub use blobs::BrokerBlobs;
+pub use due::Credits;
+pub use engine::{Engine, OpenError, Options, Parts};
+pub use event::Event;
 pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
 pub use order::{
     Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
 };
 pub use refusal::{Refusal, RefusalCode};
+pub use replay::Replay;
 pub use seams::{BlobError, Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 pub use spec::{
     BackupRequest, BackupSpec, Clean, DEFAULT_TIMEOUT_SECONDS, JobKind, MIN_TIMEOUT_SECONDS,
     ObjectRef, Replication, RepositoryAccess, RepositoryRequest, RestoreJobSpec, RestoreRequest,
     Selection,
 };
+pub use work::Limits;
 pub use view::{
     BackupState, BackupView, JobCommon, JobView, RepositoryView, RestoreState, RestoreView, Status,
     TaskError, TaskProgress, TaskRun, Views,

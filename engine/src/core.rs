@@ -1,0 +1,359 @@
+//! One turn of the engine: inputs in, events made durable, views published, answers and effects out. No thread, no
+//! wait and no clock of its own: the dispatcher turns it in life, a simulation turns it on a seed.
+//!
+//! Order within a turn: decide and apply each input on the state that already holds the ones before it; then what is
+//! due; then one append for all; only after its sync are views published, callers answered, effects started.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam::channel::Sender;
+use holdfast_journal::{ErrorKind, Journal, replay};
+use holdfast_storage::BackendId;
+
+use crate::decide::{Input, decide};
+use crate::due::{Credits, InFlight, due, next_wake};
+use crate::event::Event;
+use crate::ids::{JobId, RepositoryId};
+use crate::order::TaskOrder;
+use crate::published::Published;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::registry::Registry;
+use crate::replay::Replay;
+use crate::seams::{Executor, Now};
+use crate::state::State;
+
+/// What a command is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Job(JobId),
+    Repository(RepositoryId),
+    Done,
+}
+
+/// An input, and who waits for its answer.
+pub(crate) struct Asked {
+    pub(crate) input: Input,
+    pub(crate) reply: Reply,
+}
+
+impl Asked {
+    pub(crate) fn silent(input: Input) -> Self {
+        Self { input, reply: None }
+    }
+}
+
+type Reply = Option<Sender<Result<Answer, Refusal>>>;
+type Answering = (Reply, Result<Answer, Refusal>);
+
+/// Whether the events of a turn are in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    Yes,
+    NoSpace,
+}
+
+type TaskKey = (JobId, u64, u32);
+
+/// The engine without its thread.
+pub(crate) struct Core {
+    state: State,
+    journal: Arc<dyn Journal<Event>>,
+    executor: Arc<dyn Executor>,
+    registry: Arc<Registry>,
+    published: Arc<Published>,
+    credits: Credits,
+    /// Workers that hold a thread, stale ones included; true = fanned out.
+    running: BTreeMap<TaskKey, bool>,
+    /// Inputs that a full disk put off.
+    put_off: Vec<Input>,
+    poisoned: Option<String>,
+}
+
+/// What happened in a turn.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turned {
+    pub(crate) events: usize,
+    /// Whether inputs wait for space on the disk.
+    pub(crate) put_off: bool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        state: State,
+        journal: Arc<dyn Journal<Event>>,
+        executor: Arc<dyn Executor>,
+        (registry, published): (Arc<Registry>, Arc<Published>),
+        credits: Credits,
+    ) -> Self {
+        Self {
+            state,
+            journal,
+            executor,
+            registry,
+            published,
+            credits,
+            running: BTreeMap::new(),
+            put_off: Vec::new(),
+            poisoned: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Why the engine takes no more input, if it does not.
+    pub(crate) fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// The next monotonic time after `now` at which a turn is due without any input.
+    pub(crate) fn next_wake(&self, now: Now) -> Option<u64> {
+        next_wake(&self.state, now)
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self, asked: Vec<Asked>, now: Now) -> Turned {
+        if let Some(why) = self.poisoned.clone() {
+            for ask in asked {
+                answer(ask.reply, Err(unavailable(&why)));
+            }
+            return Turned::default();
+        }
+        let put_off = std::mem::take(&mut self.put_off).into_iter().map(Asked::silent);
+        let asked: Vec<Asked> = put_off.chain(asked).collect();
+        let mut events = Vec::new();
+        let mut answers = Vec::new();
+        let mut durable_inputs = Vec::new();
+        for ask in asked {
+            self.returned(&ask.input);
+            let decided = decide(&self.state, &ask.input, now)
+                .and_then(|new| self.take(now, new, &mut events));
+            if ask.reply.is_some() {
+                answers.push((ask.reply, decided));
+            } else {
+                durable_inputs.push(ask.input);
+            }
+        }
+        self.take_due(now, &mut events);
+        let recorded = self.append(&events, now, durable_inputs);
+        self.conclude(events, answers, recorded)
+    }
+
+    /// A worker has ended: its thread is free, whatever its end means.
+    fn returned(&mut self, input: &Input) {
+        if let Input::Completion(c) = input {
+            self.running.remove(&(c.job, c.task.0, c.attempt));
+        }
+    }
+
+    /// Applies decided events; the answer is what they made.
+    fn take(&mut self, now: Now, new: Vec<Event>, all: &mut Vec<Event>) -> Result<Answer, Refusal> {
+        let mut answer = Answer::Done;
+        for event in new {
+            if let Err(illegal) = self.state.apply(now.wall_ms, &event) {
+                log::error!("the engine decided what it may not: {illegal}");
+                self.poisoned = Some(format!("internal error: {illegal}"));
+                return Err(unavailable(&illegal.message));
+            }
+            answer = match &event {
+                Event::BackupSubmitted(e) => Answer::Job(JobId(e.job)),
+                Event::RestoreSubmitted(e) => Answer::Job(JobId(e.job)),
+                Event::JobStopping(e) => Answer::Job(JobId(e.job)),
+                Event::RepositoryCreated(e) => Answer::Repository(RepositoryId(e.repository)),
+                _ => answer,
+            };
+            all.push(event);
+        }
+        Ok(answer)
+    }
+
+    /// Moves every job as far as it goes by itself, then starts what there are credits for.
+    fn take_due(&mut self, now: Now, all: &mut Vec<Event>) {
+        while self.poisoned.is_none() {
+            let fanned = self.running.values().filter(|fanned| **fanned).count();
+            let in_flight = InFlight {
+                workers: u32::try_from(fanned).unwrap_or(u32::MAX),
+                coordinators: u32::try_from(self.running.len() - fanned).unwrap_or(u32::MAX),
+            };
+            let inputs = due(&self.state, self.credits, &in_flight, now);
+            if inputs.is_empty() {
+                return;
+            }
+            let before = all.len();
+            for input in inputs {
+                let events = decide(&self.state, &input, now).unwrap_or_default();
+                let first = all.len();
+                if self.take(now, events, all).is_err() {
+                    return;
+                }
+                for event in &all[first..] {
+                    note_running(&self.state, &mut self.running, event);
+                }
+            }
+            if all.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn append(&mut self, events: &[Event], now: Now, inputs: Vec<Input>) -> Recorded {
+        if events.is_empty() || self.poisoned.is_some() {
+            return Recorded::Yes;
+        }
+        let urgent = events.iter().any(is_urgent);
+        let appended = if urgent {
+            self.journal.append_urgent(events, now.wall_ms)
+        } else {
+            self.journal.append(events, now.wall_ms)
+        };
+        match appended {
+            Ok(_) => Recorded::Yes,
+            Err(e) if e.kind() == ErrorKind::Full => {
+                self.go_back(events, inputs, &e.to_string());
+                Recorded::NoSpace
+            }
+            Err(e) => {
+                log::error!("the journal failed, the engine stops: {e}");
+                self.poisoned = Some(format!("outcome unknown, reopen: {e}"));
+                Recorded::Yes
+            }
+        }
+    }
+
+    /// Nothing of the turn is in the journal: the state becomes again what the journal says, and what workers told is
+    /// kept for a later turn. Commands are refused, so that nobody waits on a full disk.
+    fn go_back(&mut self, events: &[Event], inputs: Vec<Input>, why: &str) {
+        log::warn!("the journal's disk is full, {} events wait: {why}", events.len());
+        let mut replayed = Replay::new();
+        if let Err(e) = replay(self.journal.as_ref(), &mut replayed) {
+            self.poisoned = Some(format!("the journal cannot be read: {e}"));
+            return;
+        }
+        self.state = replayed.into_state();
+        self.state.changed = self.state.jobs.keys().copied().collect();
+        for event in events {
+            if let Event::TaskStarted(e) = event {
+                self.running.remove(&(JobId(e.job), e.task, e.attempt));
+            }
+        }
+        self.put_off =
+            inputs.into_iter().filter(|input| matches!(input, Input::Completion(_))).collect();
+        self.poisoned = None;
+        self.registry.update(self.state.repositories.values());
+    }
+
+    /// Publishes, answers and starts effects, in that order.
+    fn conclude(
+        &mut self,
+        events: Vec<Event>,
+        answers: Vec<Answering>,
+        recorded: Recorded,
+    ) -> Turned {
+        let put_off = recorded == Recorded::NoSpace;
+        if self.poisoned.is_none() {
+            if self.state.repositories_changed {
+                self.registry.update(self.state.repositories.values());
+            }
+            self.published.publish(&mut self.state);
+        }
+        for (reply, decided) in answers {
+            let decided = match (&self.poisoned, put_off) {
+                (Some(why), _) => Err(unavailable(why)),
+                (None, true) => decided.and_then(|_| Err(full())),
+                (None, false) => decided,
+            };
+            answer(reply, decided);
+        }
+        if self.poisoned.is_some() || put_off {
+            return Turned { events: 0, put_off };
+        }
+        let count = events.len();
+        for event in events {
+            self.effect(&event);
+        }
+        Turned { events: count, put_off }
+    }
+
+    fn effect(&mut self, event: &Event) {
+        match event {
+            Event::TaskStarted(e) => {
+                if let Some(order) = self.order(JobId(e.job), e.task, e.attempt) {
+                    self.executor.start(order);
+                }
+            }
+            Event::JobStopping(e) => self.executor.stop(JobId(e.job)),
+            Event::WorkerFenced(e) => {
+                self.running.remove(&(JobId(e.job), e.task, e.attempt));
+                if let Some(order) = self.order(JobId(e.job), e.task, e.attempt) {
+                    self.executor.abandon(&order);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The order for one start of one task, as plain data.
+    fn order(&self, id: JobId, task: u64, attempt: u32) -> Option<TaskOrder> {
+        let job = self.state.jobs.get(&id)?;
+        let phase = job.current()?;
+        let index = phase.index_of(task)?;
+        let excluded = phase.trouble.get(&index).map(|t| t.excluded.as_slice()).unwrap_or_default();
+        Some(TaskOrder {
+            job: id,
+            task: phase.task(index),
+            attempt,
+            epoch: self.state.epoch,
+            work: phase.work,
+            index,
+            backend: phase.backend_of(index).map(BackendId),
+            excluded: excluded.iter().copied().map(BackendId).collect(),
+            plan: job.plan_for(phase.work),
+            job_spec: job.spec.clone(),
+        })
+    }
+}
+
+fn note_running(state: &State, running: &mut BTreeMap<TaskKey, bool>, event: &Event) {
+    if let Event::TaskStarted(e) = event {
+        let fanned = state
+            .jobs
+            .get(&JobId(e.job))
+            .and_then(|job| job.current())
+            .is_some_and(|phase| phase.work.is_fanned_out());
+        running.insert((JobId(e.job), e.task, e.attempt), fanned);
+    }
+}
+
+/// Events that a full disk must still take.
+fn is_urgent(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::JobStopping(_)
+            | Event::TaskStopped(_)
+            | Event::CleanupStarted(_)
+            | Event::JobCancelled(_)
+            | Event::BackupFinished(_)
+            | Event::RestoreFinished(_)
+            | Event::JobReleased(_)
+    )
+}
+
+fn answer(reply: Reply, decided: Result<Answer, Refusal>) {
+    if let Some(reply) = reply {
+        // The caller may have gone; then nobody needs the answer.
+        let _ = reply.send(decided);
+    }
+}
+
+fn unavailable(why: &str) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, format!("the engine takes no more statements: {why}"))
+}
+
+fn full() -> Refusal {
+    Refusal::new(
+        RefusalCode::Full,
+        "no space is left for the journal; nothing was recorded, free some space and try again",
+    )
+}

@@ -1,0 +1,197 @@
+//! From a statement to an accepted form: what can be checked against storage and repository before the dispatcher
+//! decides. Runs on the caller's thread and changes nothing.
+
+use holdfast_broker::Context;
+use holdfast_repository::{ErrorKind, Repository};
+use holdfast_storage::TableInfo;
+
+use crate::calendar::snapshot_timestamp;
+use crate::decide::repository_not_found;
+use crate::engine::Engine;
+use crate::ids::RepositoryId;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::select::{self, Available};
+use crate::spec::{
+    BackupRequest, BackupSpec, DEFAULT_TIMEOUT_SECONDS, MIN_TIMEOUT_SECONDS, ObjectRef,
+    RepositoryAccess, RestoreJobSpec, RestoreRequest,
+};
+use crate::view::RepositoryView;
+use crate::work::Repositories;
+
+/// The id of a repository that this cluster knows.
+pub(crate) fn repository(engine: &Engine, name: &str) -> Result<RepositoryId, Refusal> {
+    known(engine, name).map(|view| view.id)
+}
+
+fn known(engine: &Engine, name: &str) -> Result<std::sync::Arc<RepositoryView>, Refusal> {
+    let views = engine.views();
+    views
+        .repositories
+        .get(name)
+        .cloned()
+        .ok_or_else(|| repository_not_found(views.repositories.keys(), name))
+}
+
+/// The opened repository, or why it cannot be reached.
+pub(crate) fn open_repository(engine: &Engine, id: RepositoryId) -> Result<Repository, Refusal> {
+    engine
+        .registry
+        .get(&Context::new(), id)
+        .map_err(|failure| Refusal::new(RefusalCode::RepositoryUnusable, failure.message))
+}
+
+/// Checks a BACKUP statement.
+pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupSpec, Refusal> {
+    check_label(&request.label)?;
+    let timeout_seconds = timeout(request.timeout_seconds)?;
+    let tables = tables(engine, &request.database)?;
+    let available: Vec<Available<'_>> = tables.iter().map(Available::from).collect();
+    let objects = select::for_backup(&request.database, &request.selection, &available)?;
+    let view = known(engine, &request.repository)?;
+    if view.access == RepositoryAccess::ReadOnly {
+        return Err(Refusal::new(
+            RefusalCode::RepositoryReadOnly,
+            format!("repository '{}' is read only and takes no backup", view.name),
+        ));
+    }
+    let opened = open_repository(engine, view.id)?;
+    let labels = opened.labels(&Context::new()).map_err(unusable)?;
+    if labels.iter().any(|entry| entry.label == request.label) {
+        return Err(Refusal::new(
+            RefusalCode::LabelExists,
+            format!(
+                "Snapshot with name '{}' already exist in repository '{}'; choose another label \
+                 (every backup is full and sends only what changed)",
+                request.label, view.name
+            ),
+        ));
+    }
+    let timestamp_ms = engine.clock.wall_ms();
+    let offset = engine.clock.utc_offset_seconds(timestamp_ms);
+    Ok(BackupSpec {
+        database: request.database.clone(),
+        label: request.label.clone(),
+        repository: view.id,
+        repository_name: view.name.clone(),
+        objects,
+        timestamp: snapshot_timestamp(timestamp_ms, offset),
+        timestamp_ms,
+        timeout_seconds,
+        cluster: String::new(),
+    })
+}
+
+/// Checks a RESTORE statement.
+pub(crate) fn restore(
+    engine: &Engine,
+    request: &RestoreRequest,
+) -> Result<RestoreJobSpec, Refusal> {
+    check_label(&request.label)?;
+    let timeout_seconds = timeout(request.timeout_seconds)?;
+    let view = known(engine, &request.repository)?;
+    let opened = open_repository(engine, view.id)?;
+    let root = opened
+        .marker(&Context::new(), &request.label, &request.timestamp)
+        .map_err(|e| snapshot_error(request, &e))?;
+    if let Some(source) = request.source_database.as_ref().filter(|name| **name != root.database) {
+        return Err(Refusal::new(
+            RefusalCode::WrongDatabase,
+            format!(
+                "snapshot '{}' holds database '{}', expected '{source}' as the statement says",
+                request.label, root.database
+            ),
+        ));
+    }
+    let available: Vec<Available<'_>> = root
+        .tables
+        .iter()
+        .map(|table| Available {
+            table: &table.name,
+            partitions: table.partitions.iter().map(|p| p.name.as_str()).collect(),
+        })
+        .collect();
+    select::for_restore(&request.label, &request.selection, &available)?;
+    Ok(RestoreJobSpec {
+        database: request.database.clone(),
+        source_database: request.source_database.clone(),
+        label: request.label.clone(),
+        repository: view.id,
+        repository_name: view.name.clone(),
+        timestamp: request.timestamp.clone(),
+        selection: request.selection.clone(),
+        allow_load: request.allow_load,
+        replication: request.replication,
+        clean: request.clean,
+        existed: existed(engine, request)?,
+        timeout_seconds,
+        cluster: String::new(),
+    })
+}
+
+/// What `clean_*` may drop: tables and partitions that exist now. Left empty where nothing is to be dropped.
+fn existed(engine: &Engine, request: &RestoreRequest) -> Result<Vec<ObjectRef>, Refusal> {
+    if !request.clean.tables && !request.clean.partitions {
+        return Ok(Vec::new());
+    }
+    let tables = match engine.storage.tables(&request.database) {
+        Ok(tables) => tables,
+        Err(e) if e.kind() == holdfast_storage::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(Refusal::new(RefusalCode::Failed, e.to_string())),
+    };
+    Ok(tables
+        .into_iter()
+        .map(|table| ObjectRef {
+            table: table.name,
+            partitions: table.partitions.into_iter().map(|p| p.meta.name).collect(),
+            alias: None,
+        })
+        .collect())
+}
+
+fn tables(engine: &Engine, database: &str) -> Result<Vec<TableInfo>, Refusal> {
+    engine.storage.tables(database).map_err(|e| match e.kind() {
+        holdfast_storage::ErrorKind::NotFound => Refusal::new(
+            RefusalCode::DatabaseNotFound,
+            format!("database '{database}' does not exist"),
+        ),
+        _ => Refusal::new(RefusalCode::Failed, e.to_string()),
+    })
+}
+
+fn check_label(label: &str) -> Result<(), Refusal> {
+    holdfast_repository::check_label(label)
+        .map_err(|e| Refusal::new(RefusalCode::BadLabel, e.to_string()))
+}
+
+fn timeout(seconds: Option<u64>) -> Result<u64, Refusal> {
+    match seconds {
+        None => Ok(DEFAULT_TIMEOUT_SECONDS),
+        Some(seconds) if seconds >= MIN_TIMEOUT_SECONDS => Ok(seconds),
+        Some(seconds) => Err(Refusal::new(
+            RefusalCode::BadProperty,
+            format!(
+                "timeout is {seconds} seconds, expected at least 10 min ({MIN_TIMEOUT_SECONDS} \
+                 seconds)"
+            ),
+        )),
+    }
+}
+
+fn unusable(error: holdfast_repository::Error) -> Refusal {
+    Refusal::new(RefusalCode::RepositoryUnusable, error.to_string())
+}
+
+fn snapshot_error(request: &RestoreRequest, error: &holdfast_repository::Error) -> Refusal {
+    let code = match error.kind() {
+        ErrorKind::NotFound => RefusalCode::SnapshotNotFound,
+        _ => RefusalCode::RepositoryUnusable,
+    };
+    Refusal::new(
+        code,
+        format!(
+            "Failed to get info of snapshot '{}' at '{}': {error}; a wrong label or wrong backup \
+             timestamp? SHOW SNAPSHOT ON {} lists what is there",
+            request.label, request.timestamp, request.repository
+        ),
+    )
+}
