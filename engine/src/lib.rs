@@ -37,6 +37,7 @@ pub use blobs::BrokerBlobs;
 pub use due::Credits;
 pub use engine::{Engine, OpenError, Options, Parts};
 pub use event::Event;
+pub use executor::{PoolExecutor, Threads};
 pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
 pub use order::{
     Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
