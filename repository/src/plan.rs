@@ -372,7 +372,8 @@ impl<'a> Planner<'a> {
             .offset
             .checked_add(known.len)
             .is_some_and(|end| end <= known.object.len);
-        if known.len != content.len || !within || !self.presence.contains(&known.object) {
+        let fits = known.object.key.kind() == ObjectKind::Pack && known.len == content.len;
+        if !fits || !within || !self.presence.contains(&known.object) {
             return Ok(None);
         }
         let object = match self.packs.get(&known.object.key) {

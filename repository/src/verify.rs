@@ -6,6 +6,7 @@ use std::fmt;
 
 use holdfast_broker::{Context, ErrorClass};
 
+use crate::limits::MAX_OBJECT_LEN;
 use crate::manifest::{NameGuard, Part, PartFile, PartRef, Root};
 use crate::names::{Layout, PART_PREFIX};
 use crate::objects::ObjectProof;
@@ -278,17 +279,24 @@ impl Verification<'_> {
         let Some(info) = found else {
             return Err(Error::not_found(format!("object {key} does not exist")));
         };
-        // Judged by what is there: another manifest may expect another length of it.
+        // Judged by what is there, since another manifest may rightly expect another length of it.
         let len = info.len;
-        if len != entry.len {
-            return Err(Error::damaged(format!(
-                "object {key} has {len} bytes, expected {}",
-                entry.len
-            )));
+        let wrong = || {
+            let expected = entry.len;
+            Error::damaged(format!("object {key} has {len} bytes, expected {expected}"))
+        };
+        if len > MAX_OBJECT_LEN {
+            return Err(wrong());
         }
         self.report.objects += 1;
         self.report.bytes += len;
-        let proof = self.repository.prove_object(self.ctx, entry)?;
+        let actual = ObjectEntry { key: *key, len };
+        let proof = match self.repository.prove_object(self.ctx, &actual) {
+            Err(error) if error.kind() == ErrorKind::Damaged && len != entry.len => {
+                return Err(wrong());
+            }
+            other => other?,
+        };
         Ok(match key.kind() {
             ObjectKind::Whole => Judged::Whole { len },
             ObjectKind::Pack => Judged::Pack {
