@@ -2,7 +2,7 @@
 //!
 //! The fault model: a power cut keeps every synced byte and, of what was written since, any choice
 //! of pages; a change of names survives from its folder sync on, before that by choice. A failed
-//! sync leaves its pages neither durable nor dirty, as Linux does: a later sync succeeds without
+//! sync leaves its pages in doubt and no longer dirty, as Linux does: a later sync succeeds without
 //! them.
 
 use std::{
@@ -29,7 +29,10 @@ pub enum Unsynced<'a> {
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// Pages that the next sync makes durable.
     dirty: BTreeSet<usize>,
+    /// Pages of a failed sync: a power cut may have them or not, and no sync writes them again.
+    doubtful: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -117,7 +120,11 @@ impl MemoryDisk {
             let Some(content) = state.contents.get(&id) else {
                 continue;
             };
-            let bytes = content.survivor(state.page_bytes, &mut |p| keep(Unsynced::Page(&name, p)));
+            let pages = content.dirty.union(&content.doubtful);
+            let pages = pages
+                .copied()
+                .filter(|p| keep(Unsynced::Page(&name, *p as u64)));
+            let bytes = content.with_pages(state.page_bytes, pages);
             left.put(&name, &bytes);
         }
         left
@@ -127,10 +134,11 @@ impl MemoryDisk {
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state.lock();
         let id = state.fresh_id();
+        let (now, durable) = (bytes.to_vec(), bytes.to_vec());
         let content = Content {
-            now: bytes.to_vec(),
-            durable: bytes.to_vec(),
-            dirty: BTreeSet::new(),
+            now,
+            durable,
+            ..Content::default()
         };
         state.contents.insert(id, content);
         state.names.insert(name.to_owned(), id);
@@ -150,19 +158,20 @@ impl MemoryDisk {
 }
 
 impl Content {
-    fn survivor(&self, page_bytes: usize, keep: &mut dyn FnMut(u64) -> bool) -> Vec<u8> {
+    /// The durable content with these pages as they are now.
+    fn with_pages(&self, page_bytes: usize, pages: impl Iterator<Item = usize>) -> Vec<u8> {
         let mut bytes = self.durable.clone();
-        for page in self.dirty.iter().copied().filter(|p| keep(*p as u64)) {
-            let start = page * page_bytes;
+        for start in pages.map(|page| page * page_bytes) {
             let now = self.now.get(start..).unwrap_or_default();
             let now = &now[..now.len().min(page_bytes)];
-            let ends_here = bytes.len() <= start + page_bytes;
-            if bytes.len() < start + now.len() {
-                bytes.resize(start + now.len(), 0);
-            } else if ends_here && now.len() < page_bytes {
-                bytes.truncate(start + now.len());
+            let end = start + now.len();
+            if now.len() < page_bytes && bytes.len() > end && bytes.len() <= start + page_bytes {
+                bytes.truncate(end);
             }
-            bytes[start..start + now.len()].copy_from_slice(now);
+            if !now.is_empty() {
+                bytes.resize(bytes.len().max(end), 0);
+                bytes[start..end].copy_from_slice(now);
+            }
         }
         bytes
     }
@@ -321,10 +330,12 @@ impl DiskFile for MemoryFile {
             state.fail_sync_at == Some(state.syncs)
         };
         self.with(|content, page_bytes| {
-            if !fails {
-                content.durable = content.survivor(page_bytes, &mut |_| true);
+            let dirty = std::mem::take(&mut content.dirty);
+            if fails {
+                content.doubtful.extend(dirty);
+            } else {
+                content.durable = content.with_pages(page_bytes, dirty.into_iter());
             }
-            content.dirty.clear();
         });
         if fails {
             Err(io::Error::other("the sync failed as asked"))
