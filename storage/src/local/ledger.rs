@@ -1,0 +1,137 @@
+//! The catalog's journal and its state under one roof: decide, append durably, apply, then show.
+//!
+//! Changes go one after another; readers see the state before or after a change, never in between, and wait for
+//! no I/O.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use holdfast_journal::{ErrorKind as JournalKind, Journal, Seq, replay};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use super::events::CatalogEvent;
+use super::state::{Freed, State};
+use crate::{Error, ErrorKind};
+
+/// The name of the state's checkpoints; the number grows with every change of its form.
+const PROJECTION: &str = "catalog-1";
+/// After this many events the state is kept beside the log, so that opening replays few of them.
+const CHECKPOINT_EVERY: u64 = 8192;
+
+pub(crate) struct Ledger {
+    journal: Arc<dyn Journal<CatalogEvent>>,
+    state: RwLock<State>,
+    /// Held from the decision to the applied change; the value is the last checkpoint's sequence.
+    writer: Mutex<u64>,
+    next_id: AtomicU64,
+}
+
+impl Ledger {
+    /// Brings the state up from the newest checkpoint and the events after it.
+    pub(crate) fn open(journal: Arc<dyn Journal<CatalogEvent>>) -> Result<Self, Error> {
+        let mut state = State::new();
+        let mut kept = 0;
+        if let Some(checkpoint) = journal.latest_checkpoint(PROJECTION).map_err(from_journal)? {
+            match postcard::from_bytes::<State>(&checkpoint.state) {
+                Ok(found) if found.position == checkpoint.seq.get() => {
+                    kept = found.position;
+                    state = found;
+                }
+                _ => log::warn!("checkpoint of the catalog at {} is passed over", checkpoint.seq),
+            }
+        }
+        replay(&*journal, &mut state).map_err(from_journal)?;
+        // What was freed before this opening is found by the sweep.
+        state.freed.clear();
+        let next_id = AtomicU64::new(state.next_id);
+        Ok(Self { journal, state: RwLock::new(state), writer: Mutex::new(kept), next_id })
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    /// The first of `count` ids never given before. Ids given and not used in an event are given again after a
+    /// restart, when the sweep has removed what bore them.
+    pub(crate) fn take_ids(&self, count: u64) -> u64 {
+        self.next_id.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// Asks `decide` what to change, makes it durable and shows it, as one transaction. No events: no change.
+    /// Returns the answer and what the change set free.
+    pub(crate) fn change<T>(
+        &self,
+        decide: impl FnOnce(&State, &mut Vec<CatalogEvent>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Freed>), Error> {
+        let mut kept = self.writer.lock();
+        let mut events = Vec::new();
+        let answer = decide(&self.state.read(), &mut events)?;
+        if events.is_empty() {
+            return Ok((answer, Vec::new()));
+        }
+        let at_ms = now_ms();
+        let appended = self.journal.append(&events, at_ms).map_err(from_journal)?;
+        let freed = {
+            let mut state = self.state.write();
+            for (seq, event) in (appended.first.get()..).zip(&events) {
+                state.apply_event(seq, at_ms, event)?;
+            }
+            std::mem::take(&mut state.freed)
+        };
+        if appended.last.get().saturating_sub(*kept) >= CHECKPOINT_EVERY {
+            self.checkpoint(&mut kept);
+        }
+        Ok((answer, freed))
+    }
+
+    /// Keeps the state beside the log. Failing costs only time at the next opening.
+    fn checkpoint(&self, kept: &mut u64) {
+        let (position, bytes) = {
+            let state = self.state.read();
+            (state.position, postcard::to_stdvec(&*state))
+        };
+        let result = bytes.map_err(|e| e.to_string()).and_then(|bytes| {
+            let done = self.journal.checkpoint(Seq(position), PROJECTION, &bytes);
+            done.map_err(|e| e.to_string())
+        });
+        match result {
+            Ok(()) => *kept = position,
+            Err(e) => log::warn!("no checkpoint of the catalog at {position}: {e}"),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn journal(&self) -> Arc<dyn Journal<CatalogEvent>> {
+        Arc::clone(&self.journal)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let position = self.state.read().position;
+        let mut kept = *self.writer.lock();
+        if position.saturating_sub(kept) >= CHECKPOINT_EVERY / 32 {
+            self.checkpoint(&mut kept);
+        }
+    }
+}
+
+/// Wall clock in milliseconds since 1970; only shown, never compared.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+pub(crate) fn from_journal(e: holdfast_journal::Error) -> Error {
+    let kind = match e.kind() {
+        JournalKind::Locked => ErrorKind::Locked,
+        JournalKind::Full => ErrorKind::Full,
+        JournalKind::Damaged
+        | JournalKind::Foreign
+        | JournalKind::NewerFormat
+        | JournalKind::Rejected => ErrorKind::Damaged,
+        JournalKind::Invalid => ErrorKind::Invalid,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("catalog: {e}"))
+}

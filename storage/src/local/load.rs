@@ -1,0 +1,597 @@
+//! Loading: files from outside become one new version of a partition, or nothing happens.
+//!
+//! The data is copied and hashed in one pass, made durable with its folders and its list, and only then named by
+//! the catalog. Tables, partitions and version appear in the same transaction.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ddl::{check_addable, partition_event, table_created};
+use super::disk::{PIECE, create_new, failed, make_dirs, remove_tree, sync_file};
+use super::events::{CatalogEvent, ChunksAdded, DatabaseCreated, PartitionLoaded};
+use super::lists::{ListWriter, read_list};
+use super::state::{ListRef, State};
+use super::walk::{Source, walk};
+use super::{LocalStorage, parallel, source_failed};
+use crate::digest::{Digest, Digested};
+use crate::model::{
+    Bounds, Distribution, FileEntry, KeysType, PartitionMeta, Partitioning, TableSchema,
+};
+use crate::names::{DiskKey, check_object, check_partition};
+use crate::{Error, ErrorKind};
+
+/// Most chunks that one event names.
+pub(super) const CHUNKS_PER_EVENT: usize = 32;
+/// Files from this length on are synced as soon as they are written, beside the copying of others.
+const SYNC_AT_ONCE: u64 = 1024 * 1024;
+
+/// How far a load or export is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Files done.
+    pub files: u64,
+    /// All files.
+    pub files_total: u64,
+    /// Bytes done.
+    pub bytes: u64,
+    /// All bytes, as far as known.
+    pub bytes_total: u64,
+}
+
+/// What to load, and where to.
+pub struct LoadRequest<'a> {
+    /// The database; made where it is absent.
+    pub database: String,
+    /// The table; made where it is absent.
+    pub table: String,
+    /// The partition; `None` = the one named as the table. Made where it is absent and the table was made by a load.
+    pub partition: Option<String>,
+    /// Tablets of a partition that is made.
+    pub buckets: u32,
+    /// Replicas of the tablets of a partition that is made.
+    pub replication_num: u32,
+    /// Files and folders; folders are walked and their files named by the path below them.
+    pub sources: Vec<PathBuf>,
+    /// Called now and then, from several threads.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+impl LoadRequest<'_> {
+    /// A load of `sources` into the partition named as the table, one bucket and one replica where it is made.
+    pub fn new(database: &str, table: &str, sources: Vec<PathBuf>) -> Self {
+        Self {
+            database: database.to_owned(),
+            table: table.to_owned(),
+            partition: None,
+            buckets: 1,
+            replication_num: 1,
+            sources,
+            progress: None,
+        }
+    }
+}
+
+/// What a load did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The partition.
+    pub partition: String,
+    /// Its visible version after the load.
+    pub version: u64,
+    /// Files loaded.
+    pub files: u64,
+    /// Their bytes, one replica counted.
+    pub bytes: u64,
+}
+
+/// Where a load goes, as the catalog stood when it began.
+struct Plan {
+    database_name: String,
+    table_name: String,
+    partition_name: String,
+    partition: u64,
+    first_tablet: u64,
+    buckets: u32,
+    /// What the catalog held of this path; the publication looks again.
+    found: Found,
+    /// What makes the rest.
+    creates: Vec<CatalogEvent>,
+    /// Data folders of the replicas of each bucket.
+    replicas: Vec<Vec<u64>>,
+    /// Chunks whose names were already compared.
+    seen_chunks: BTreeSet<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Found {
+    database: Option<u64>,
+    table: Option<u64>,
+    partition: Option<u64>,
+}
+
+/// What one tablet gets.
+struct TabletLoad {
+    chunk: u64,
+    tablet: u64,
+    folders: Vec<PathBuf>,
+    files: Vec<usize>,
+}
+
+/// What the publication found.
+enum Publication {
+    Done(u64),
+    /// Others loaded meanwhile: their names must be compared first.
+    Compare(Vec<(u64, ListRef)>),
+}
+
+impl LocalStorage {
+    /// Appends files to a partition as one new version, durably. Where it fails, nothing is loaded or made.
+    ///
+    /// # Errors
+    /// `Exists` where a path is already in the partition; `Invalid` for links, special files, bad names and
+    /// counts; `Busy` where a restore refuses loads; `NotFound`, `Full`, `Io`.
+    pub fn load(&self, request: &LoadRequest<'_>) -> Result<LoadReport, Error> {
+        check_object("database", &request.database)?;
+        check_object("table", &request.table)?;
+        let partition = request.partition.as_deref().unwrap_or(&request.table);
+        check_partition(partition)?;
+        let sources = walk(&request.sources)?;
+        check_folders(&sources)?;
+        let mut plan = self.plan_load(request, partition)?;
+        let existing = self.unseen_chunks(&mut plan)?;
+        self.compare_names(&existing, &sources, &plan)?;
+        if sources.is_empty() {
+            let version = self.publish_empty(&plan)?;
+            return Ok(LoadReport { partition: plan.partition_name, version, files: 0, bytes: 0 });
+        }
+        let tablets = self.plan_tablets(&plan, &sources)?;
+        let done = self.ingest(&tablets, &sources, request).and_then(|entries| {
+            let version = self.publish_load(&mut plan, &tablets, &entries, &sources)?;
+            let bytes = entries.iter().map(|e| e.len).sum();
+            Ok((version, bytes))
+        });
+        match done {
+            Ok((version, bytes)) => Ok(LoadReport {
+                partition: plan.partition_name,
+                version,
+                files: sources.len() as u64,
+                bytes,
+            }),
+            Err(e) => {
+                for folder in tablets.iter().flat_map(|t| &t.folders) {
+                    // What stays behind is swept at the next opening.
+                    let _ = remove_tree(folder);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn plan_load(&self, request: &LoadRequest<'_>, partition: &str) -> Result<Plan, Error> {
+        let state = self.ledger.read();
+        let found = find(&state, &request.database, &request.table, partition);
+        let mut plan = Plan {
+            database_name: request.database.clone(),
+            table_name: request.table.clone(),
+            partition_name: partition.to_owned(),
+            partition: 0,
+            first_tablet: 0,
+            buckets: 0,
+            found,
+            creates: Vec::new(),
+            replicas: Vec::new(),
+            seen_chunks: BTreeSet::new(),
+        };
+        if let Some(id) = found.partition {
+            state.check_loadable(id)?;
+            let partition = state.partition(id)?;
+            (plan.partition, plan.first_tablet) = (id, partition.first_tablet);
+            plan.buckets = partition.meta.buckets;
+            for tablet in partition.tablets() {
+                plan.replicas.push(state.tablet(tablet)?.replicas.clone());
+            }
+            return Ok(plan);
+        }
+        let meta = PartitionMeta {
+            name: partition.to_owned(),
+            bounds: Bounds::List { items: vec![vec![partition.to_owned()]] },
+            buckets: request.buckets,
+            replication_num: request.replication_num,
+        };
+        let database = found.database.unwrap_or_else(|| {
+            let (id, name) = (self.ledger.take_ids(1), request.database.clone());
+            plan.creates.push(DatabaseCreated { id, name }.into());
+            id
+        });
+        let table = match found.table {
+            Some(table) => {
+                check_takes_partition(&state, table, partition)?;
+                state.check_free(table)?;
+                check_addable(&state, table, &meta)?;
+                table
+            }
+            None => {
+                let id = self.ledger.take_ids(1);
+                plan.creates.push(table_created(id, database, &request.table, &load_schema())?);
+                id
+            }
+        };
+        let replicas = self.placement(&state).place(&meta)?;
+        let id = self.ledger.take_ids(1 + u64::from(meta.buckets));
+        (plan.partition, plan.first_tablet, plan.buckets) = (id, id + 1, meta.buckets);
+        let per_tablet = meta.replication_num as usize;
+        plan.replicas = replicas.chunks(per_tablet).map(<[u64]>::to_vec).collect();
+        plan.creates.push(partition_event(id, table, &meta, replicas)?);
+        Ok(plan)
+    }
+
+    /// Chunks of the target partition whose names were not compared yet; they count as seen afterwards.
+    fn unseen_chunks(&self, plan: &mut Plan) -> Result<Vec<(u64, ListRef)>, Error> {
+        let state = self.ledger.read();
+        let Some(id) = plan.found.partition else { return Ok(Vec::new()) };
+        let Some(partition) = state.partitions.get(&id) else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for tablet in partition.tablets() {
+            for chunk in &state.tablet(tablet)?.chunks {
+                if plan.seen_chunks.insert(*chunk) {
+                    out.push((*chunk, state.chunk(*chunk)?.list));
+                }
+            }
+        }
+        self.begin_read(&read_ids(&out));
+        Ok(out)
+    }
+
+    /// Refuses where a new path is among these chunks' files or stands in the way of one. Ends their reading.
+    fn compare_names(
+        &self,
+        chunks: &[(u64, ListRef)],
+        sources: &[Source],
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        let new: BTreeSet<&str> = sources.iter().map(|s| s.name.as_str()).collect();
+        let compared = chunks.iter().try_for_each(|(_, place)| {
+            let files = read_list(&self.layout, place)?;
+            files.iter().try_for_each(|old| check_apart(&old.name, &new, plan))
+        });
+        self.end_read(&read_ids(chunks));
+        compared
+    }
+
+    fn plan_tablets(&self, plan: &Plan, sources: &[Source]) -> Result<Vec<TabletLoad>, Error> {
+        let mut by_bucket: Vec<Vec<usize>> = vec![Vec::new(); plan.buckets as usize];
+        for (i, source) in sources.iter().enumerate() {
+            by_bucket[DiskKey::of(&source.name).bucket(plan.buckets) as usize].push(i);
+        }
+        let first_chunk = self.ledger.take_ids(u64::from(plan.buckets));
+        let state = self.ledger.read();
+        let mut tablets = Vec::new();
+        for (bucket, files) in by_bucket.into_iter().enumerate() {
+            if files.is_empty() {
+                continue;
+            }
+            let (chunk, tablet) = (first_chunk + bucket as u64, plan.first_tablet + bucket as u64);
+            let mut folders = Vec::new();
+            for backend in plan.replicas.get(bucket).into_iter().flatten() {
+                let dir = self.layout.backend(&state.backend(*backend)?.name);
+                folders.push(dir.chunk(tablet, chunk));
+            }
+            tablets.push(TabletLoad { chunk, tablet, folders, files });
+        }
+        Ok(tablets)
+    }
+
+    /// Copies all files to all replicas and makes them durable. Returns an entry for each source.
+    fn ingest(
+        &self,
+        tablets: &[TabletLoad],
+        sources: &[Source],
+        request: &LoadRequest<'_>,
+    ) -> Result<Vec<FileEntry>, Error> {
+        for folder in tablets.iter().flat_map(|t| &t.folders) {
+            make_chunk_dir(folder)?;
+        }
+        let mut work = Vec::new();
+        for tablet in tablets {
+            work.extend(tablet.files.iter().map(|i| (*i, tablet)));
+        }
+        let meter = Meter::new(request.progress, sources);
+        let slots: Vec<std::sync::OnceLock<Digested>> = vec![Default::default(); sources.len()];
+        parallel::for_each(self.threads, &work, |(i, tablet)| {
+            let source = &sources[*i];
+            let found = copy_in(source, &tablet.folders, &meter)?;
+            // Each slot is filled once, by the worker that took its file.
+            let _ = slots[*i].set(found);
+            Ok(())
+        })?;
+        let late: Vec<_> = work.iter().filter(|(i, _)| sources[*i].len < SYNC_AT_ONCE).collect();
+        parallel::for_each(self.threads * 2, &late, |(i, tablet)| {
+            let key = DiskKey::of(&sources[*i].name).file_name();
+            tablet.folders.iter().try_for_each(|folder| sync_file(&folder.join(&key)))
+        })?;
+        let mut dirs = BTreeSet::new();
+        for folder in tablets.iter().flat_map(|t| &t.folders) {
+            dirs.extend(folder.ancestors().take(3).map(Path::to_owned));
+        }
+        self.sync_all_dirs(&dirs.into_iter().collect::<Vec<_>>())?;
+        let entries = sources.iter().zip(slots).map(|(source, slot)| {
+            let found = slot.into_inner().ok_or_else(|| {
+                Error::new(ErrorKind::Io, format!("'{}' was not copied", source.path.display()))
+            })?;
+            Ok(FileEntry {
+                name: source.name.clone(),
+                len: found.len,
+                hash: Some(found.hash),
+                segments: found.segments,
+            })
+        });
+        entries.collect()
+    }
+
+    fn publish_load(
+        &self,
+        plan: &mut Plan,
+        tablets: &[TabletLoad],
+        entries: &[FileEntry],
+        sources: &[Source],
+    ) -> Result<u64, Error> {
+        let mut lists = ListWriter::new(self.ledger.take_ids(1));
+        for tablet in tablets {
+            let files: Vec<FileEntry> = tablet.files.iter().map(|i| entries[*i].clone()).collect();
+            lists.add(tablet.chunk, tablet.tablet, &files)?;
+        }
+        let (list, chunks) = lists.finish(&self.layout)?;
+        loop {
+            let publication = self.change(|state, out| {
+                check_unchanged(state, plan)?;
+                let unseen = unseen(state, plan)?;
+                if !unseen.is_empty() {
+                    self.begin_read(&read_ids(&unseen));
+                    return Ok(Publication::Compare(unseen));
+                }
+                out.extend(plan.creates.iter().cloned());
+                let version = match plan.found.partition {
+                    Some(id) => state.partition(id)?.version + 1,
+                    None => 2,
+                };
+                out.push(PartitionLoaded { partition: plan.partition, version }.into());
+                for some in chunks.chunks(CHUNKS_PER_EVENT) {
+                    out.push(ChunksAdded { list, chunks: some.to_vec() }.into());
+                }
+                Ok(Publication::Done(version))
+            });
+            let publication = publication.inspect_err(|_| {
+                // Swept at the next opening where this fails too.
+                let _ = super::disk::remove_file(&self.layout.list(list));
+            })?;
+            match publication {
+                Publication::Done(version) => return Ok(version),
+                Publication::Compare(unseen) => {
+                    plan.seen_chunks.extend(unseen.iter().map(|(id, _)| *id));
+                    self.compare_names(&unseen, sources, plan)?;
+                }
+            }
+        }
+    }
+
+    /// A load of no files: makes what is absent, empty.
+    fn publish_empty(&self, plan: &Plan) -> Result<u64, Error> {
+        self.change(|state, out| {
+            check_unchanged(state, plan)?;
+            out.extend(plan.creates.iter().cloned());
+            plan.found.partition.map_or(Ok(1), |id| Ok(state.partition(id)?.version))
+        })
+    }
+}
+
+fn find(state: &State, database: &str, table: &str, partition: &str) -> Found {
+    let database_id = state.database_names.get(database).copied();
+    let table_id = state.table_id(database, table).ok();
+    let partition_id = table_id.and_then(|t| state.partition_id(t, partition).ok());
+    Found { database: database_id, table: table_id, partition: partition_id }
+}
+
+/// Refuses where the path of the load means something else now than when it was planned.
+fn check_unchanged(state: &State, plan: &Plan) -> Result<(), Error> {
+    let now = find(state, &plan.database_name, &plan.table_name, &plan.partition_name);
+    if now != plan.found {
+        let name =
+            format!("{}.{}.{}", plan.database_name, plan.table_name, plan.partition_name);
+        return Err(Error::new(
+            ErrorKind::Busy,
+            format!("'{name}' was created or dropped while it was being loaded, nothing was loaded"),
+        ));
+    }
+    if let Some(partition) = now.partition {
+        state.check_loadable(partition)?;
+    } else if let Some(table) = now.table {
+        state.check_free(table)?;
+    }
+    Ok(())
+}
+
+fn unseen(state: &State, plan: &Plan) -> Result<Vec<(u64, ListRef)>, Error> {
+    let Some(id) = plan.found.partition else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    for tablet in state.partition(id)?.tablets() {
+        for chunk in &state.tablet(tablet)?.chunks {
+            if !plan.seen_chunks.contains(chunk) {
+                out.push((*chunk, state.chunk(*chunk)?.list));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The ids under which the reading of these chunks and their lists is known.
+pub(super) fn read_ids(chunks: &[(u64, ListRef)]) -> Vec<u64> {
+    chunks.iter().flat_map(|(id, place)| [*id, place.list]).collect()
+}
+
+/// The schema of a table that a load makes.
+fn load_schema() -> TableSchema {
+    TableSchema {
+        columns: Vec::new(),
+        keys_type: KeysType::Duplicate,
+        key_columns: Vec::new(),
+        partitioning: Partitioning::List { columns: Vec::new() },
+        distribution: Distribution::Hash { columns: Vec::new() },
+        comment: String::new(),
+        properties: Default::default(),
+    }
+}
+
+/// Only tables made by a load get a partition from the mere name of one.
+fn check_takes_partition(state: &State, table: u64, partition: &str) -> Result<(), Error> {
+    match &state.table(table)?.schema.partitioning {
+        Partitioning::List { columns } if columns.is_empty() => Ok(()),
+        _ => state.partition_id(table, partition).map(|_| ()),
+    }
+}
+
+/// Refuses a path that is a file in one source and a folder in another.
+fn check_folders(sources: &[Source]) -> Result<(), Error> {
+    let names: BTreeSet<&str> = sources.iter().map(|s| s.name.as_str()).collect();
+    for source in sources {
+        if let Some(above) = folders_of(&source.name).find(|above| names.contains(above)) {
+            let (above, name) = (above.escape_debug(), source.name.escape_debug());
+            let text = format!("'{above}' is a file in one source and a folder of '{name}' in another");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+    }
+    Ok(())
+}
+
+fn folders_of(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').map(|(at, _)| &name[..at])
+}
+
+fn check_apart(old: &str, new: &BTreeSet<&str>, plan: &Plan) -> Result<(), Error> {
+    let place = || format!("{}.{}.{}", plan.database_name, plan.table_name, plan.partition_name);
+    if new.contains(old) {
+        let text = format!("path '{}' is already in '{}'", old.escape_debug(), place());
+        return Err(Error::new(ErrorKind::Exists, text));
+    }
+    let below = format!("{old}/");
+    let covered = new.range(below.as_str()..).next().filter(|n| n.starts_with(&below)).copied();
+    match covered.or_else(|| folders_of(old).find(|above| new.contains(above))) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            ErrorKind::Exists,
+            format!(
+                "path '{}' cannot stand beside '{}' in '{}': one is a file, the other its folder",
+                name.escape_debug(),
+                old.escape_debug(),
+                place()
+            ),
+        )),
+    }
+}
+
+/// Makes a chunk's folder new. The tablet's folder may go away meanwhile, when its last chunk is deleted.
+pub(super) fn make_chunk_dir(folder: &Path) -> Result<(), Error> {
+    remove_tree(folder)?;
+    let mut tries = 0;
+    loop {
+        match make_dirs(folder) {
+            Err(_) if tries < 8 => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+/// Copies one file to all its replicas, hashing it on the way.
+fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Digested, Error> {
+    let path = &source.path;
+    let mut from = File::open(path).map_err(|e| source_failed("read", path, &e))?;
+    let key = DiskKey::of(&source.name).file_name();
+    let mut targets = Vec::new();
+    for folder in folders {
+        let path = folder.join(&key);
+        targets.push((create_new(&path)?, path));
+    }
+    let mut buffer = vec![0_u8; PIECE.min(source.len as usize + 1)];
+    let mut digest = Digest::new();
+    loop {
+        let got = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(source_failed("read", path, &e)),
+        };
+        digest.update(&buffer[..got]);
+        for (file, path) in &mut targets {
+            file.write_all(&buffer[..got]).map_err(|e| failed("write", path, &e))?;
+        }
+        meter.bytes(got as u64);
+    }
+    let found = digest.finish();
+    if found.len != source.len {
+        let text = format!(
+            "'{}' changed while it was loaded: it had {} bytes, {} were read",
+            path.display(),
+            source.len,
+            found.len
+        );
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    if source.len >= SYNC_AT_ONCE {
+        for (file, path) in &targets {
+            file.sync_data().map_err(|e| failed("sync", path, &e))?;
+        }
+    }
+    meter.file();
+    Ok(found)
+}
+
+/// Counts what is done and tells the caller now and then.
+pub(super) struct Meter<'a> {
+    tell: Option<&'a (dyn Fn(Progress) + Sync)>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    files_total: u64,
+    bytes_total: u64,
+}
+
+impl<'a> Meter<'a> {
+    fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>, sources: &[Source]) -> Self {
+        Self::with_totals(tell, sources.len() as u64, sources.iter().map(|s| s.len).sum())
+    }
+
+    pub(super) fn with_totals(
+        tell: Option<&'a (dyn Fn(Progress) + Sync)>,
+        files_total: u64,
+        bytes_total: u64,
+    ) -> Self {
+        let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { tell, files, bytes, files_total, bytes_total }
+    }
+
+    pub(super) fn bytes(&self, count: u64) {
+        self.bytes.fetch_add(count, Ordering::Relaxed);
+        if count >= PIECE as u64 {
+            self.report(self.files.load(Ordering::Relaxed));
+        }
+    }
+
+    pub(super) fn file(&self) {
+        let files = self.files.fetch_add(1, Ordering::Relaxed) + 1;
+        if files.is_multiple_of(64) || files == self.files_total {
+            self.report(files);
+        }
+    }
+
+    fn report(&self, files: u64) {
+        if let Some(tell) = self.tell {
+            tell(Progress {
+                files,
+                files_total: self.files_total,
+                bytes: self.bytes.load(Ordering::Relaxed),
+                bytes_total: self.bytes_total,
+            });
+        }
+    }
+}
