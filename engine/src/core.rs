@@ -357,3 +357,6 @@ fn full() -> Refusal {
         "no space is left for the journal; nothing was recorded, free some space and try again",
     )
 }
+
+#[cfg(test)]
+mod tests;

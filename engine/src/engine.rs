@@ -2,13 +2,12 @@
 //! against storage and repository on the caller's thread; the dispatcher decides the rest.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded, unbounded};
 use holdfast_broker::Context;
-use holdfast_journal::{Journal, Seq, replay};
+use holdfast_journal::Journal;
 use holdfast_storage::{OpId, Storage};
 use parking_lot::Mutex;
 
@@ -19,10 +18,10 @@ use crate::due::Credits;
 use crate::event::Event;
 use crate::executor::{PoolExecutor, Threads};
 use crate::ids::{JobId, RepositoryId};
+use crate::opening::{OpenError, open_state};
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
-use crate::replay::Replay;
 use crate::seams::{Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 use crate::spec::{BackupRequest, JobKind, RepositoryAccess, RepositoryRequest, RestoreRequest};
 use crate::state::State;
@@ -58,33 +57,6 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// Why an engine could not be opened.
-#[derive(Debug)]
-pub struct OpenError {
-    /// Whether data is damaged (else the environment is at fault).
-    pub damaged: bool,
-    /// What was found and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl OpenError {
-    fn environment(message: impl fmt::Display) -> Self {
-        Self { damaged: false, message: message.to_string() }
-    }
-
-    fn damaged(message: impl fmt::Display) -> Self {
-        Self { damaged: true, message: message.to_string() }
-    }
-}
-
 /// An open engine. Dropping it closes it; jobs go on at the next opening.
 pub struct Engine {
     pub(crate) storage: Arc<dyn Storage>,
@@ -105,9 +77,10 @@ impl Engine {
     /// Where the journal holds an event that could not have followed, where the storage's catalog is behind the
     /// journal, or where journal, storage or threads fail.
     pub fn open(parts: Parts) -> Result<Self, OpenError> {
-        let mut state = replayed(parts.journal.as_ref())?;
-        check_catalog(&state, parts.storage.as_ref())?;
-        start_epoch(&mut state, &parts)?;
+        let now = Now { wall_ms: parts.clock.wall_ms(), mono_ms: parts.clock.mono_ms() };
+        let cluster = format!("{:032x}", parts.entropy.random());
+        let mut state =
+            open_state(parts.journal.as_ref(), parts.storage.position(), cluster, now)?;
         let live: Vec<JobId> = state.working.iter().copied().collect();
         let ops: Vec<OpId> = live.iter().map(|id| OpId(id.0)).collect();
         parts.storage.retain_only(&ops).map_err(OpenError::environment)?;
@@ -357,43 +330,4 @@ impl Drop for Engine {
 
 fn unexpected(answer: Answer) -> Refusal {
     Refusal::new(RefusalCode::Failed, format!("the engine answered {answer:?} to another question"))
-}
-
-fn replayed(journal: &dyn Journal<Event>) -> Result<State, OpenError> {
-    if journal.first() > Seq::FIRST {
-        return Err(OpenError::damaged(format!(
-            "the journal begins at event {}, expected event 1",
-            journal.first()
-        )));
-    }
-    let mut projection = Replay::new();
-    replay(journal, &mut projection).map_err(OpenError::damaged)?;
-    Ok(projection.into_state())
-}
-
-/// The storage must not be older than what the journal has seen: its data would not be what jobs have promised.
-fn check_catalog(state: &State, storage: &dyn Storage) -> Result<(), OpenError> {
-    let found = storage.position().0;
-    if found < state.catalog {
-        return Err(OpenError::damaged(format!(
-            "the storage's catalog stands at {found}, the journal has seen it at {}: the storage folder is older \
-             than the journal; bring back both from the same moment",
-            state.catalog
-        )));
-    }
-    Ok(())
-}
-
-fn start_epoch(state: &mut State, parts: &Parts) -> Result<(), OpenError> {
-    let now = Now { wall_ms: parts.clock.wall_ms(), mono_ms: parts.clock.mono_ms() };
-    let input = Input::Open {
-        cluster: format!("{:032x}", parts.entropy.random()),
-        catalog: parts.storage.position().0,
-    };
-    let events = crate::decide::decide(state, &input, now).map_err(OpenError::environment)?;
-    for event in &events {
-        state.apply(now.wall_ms, event).map_err(OpenError::damaged)?;
-    }
-    parts.journal.append(&events, now.wall_ms).map_err(OpenError::environment)?;
-    Ok(())
 }

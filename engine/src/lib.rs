@@ -17,6 +17,7 @@ mod engine;
 pub mod event;
 mod executor;
 mod ids;
+mod opening;
 mod order;
 pub mod plan;
 mod published;
@@ -35,7 +36,8 @@ mod work;
 
 pub use blobs::BrokerBlobs;
 pub use due::Credits;
-pub use engine::{Engine, OpenError, Options, Parts};
+pub use engine::{Engine, Options, Parts};
+pub use opening::OpenError;
 pub use event::Event;
 pub use executor::{PoolExecutor, Threads};
 pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};

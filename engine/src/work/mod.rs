@@ -107,8 +107,16 @@ pub(crate) mod failure;
 mod hashes;
 mod restore;
 
-/// Runs one task to its end.
+/// Runs one task to its end. Once a job's last work is done its blobs go too.
 pub(crate) fn run(task: &Task<'_>) -> Result<Output, Failure> {
+    let output = dispatch(task)?;
+    if task.order.work.is_cleanup() {
+        task.env.blobs.remove(task.order.job)?;
+    }
+    Ok(output)
+}
+
+fn dispatch(task: &Task<'_>) -> Result<Output, Failure> {
     match task.order.work {
         Work::Pin => backup::pin(task),
         Work::Link => backup::link(task),
