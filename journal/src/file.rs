@@ -44,7 +44,6 @@ pub enum Index {
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
     /// A segment file is closed before it grows above this; a larger transaction gets a segment
     /// of its own.
