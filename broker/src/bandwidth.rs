@@ -1,7 +1,8 @@
 //! Bounds on bytes per second, up and down apart. Knows nothing of requests.
 //!
-//! A bucket may go into debt by one piece and lets nobody through until it is paid, so the average holds whatever the size
-//! of pieces. Waiters look at the rate again at least ten times a second, so a change is felt at once.
+//! A bucket may go into debt by one piece and lets nobody through until it is paid, so the average
+//! holds whatever the size of pieces. Waiters look at the rate again at least ten times a second,
+//! so a change is felt at once.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -24,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long an idle bucket saves up.
 const SAVED: Duration = Duration::from_millis(100);
 
-/// The rates of one or many [`Bandwidth`] wrappers, shared by clones and alterable while requests run.
+/// The rates of one or many [`Bandwidth`] wrappers, shared by clones and alterable while requests
+/// run.
 #[derive(Debug, Clone, Default)]
 pub struct BandwidthLimits(Arc<Buckets>);
 
@@ -148,6 +150,10 @@ impl<B: Broker> Bandwidth<B> {
     }
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper forwards each request"
+)]
 impl<B: Broker> Broker for Bandwidth<B> {
     fn put(
         &self,

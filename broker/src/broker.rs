@@ -1,12 +1,13 @@
-//! The seam to a remote system: the [`Broker`] trait with its contract, the plain data that crosses it, and conveniences
-//! built from it. Knows no adapter.
+//! The seam to a remote system: the [`Broker`] trait with its contract, the plain data that
+//! crosses it, and conveniences built from it. Knows no adapter.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::{Context, Error, ErrorClass, ObjectName, Source};
 
-/// What receives bytes, piece by piece and in order; an error from it ends the request and comes back unchanged.
+/// What receives bytes, piece by piece and in order; an error from it ends the request and comes
+/// back unchanged.
 pub type Visit<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
 /// How many objects [`BrokerExt::list_all`] asks for at a time.
@@ -55,8 +56,9 @@ pub enum PutMode {
 pub enum PutOutcome {
     /// The object holds the bytes of this put.
     Created,
-    /// Only with [`PutMode::CreateIfAbsent`]: an object was there before, this put wrote nothing, and what is there is as
-    /// whole and durable as the remote makes a finished put. Its bytes may be another's: the caller compares.
+    /// Only with [`PutMode::CreateIfAbsent`]: an object was there before, this put wrote nothing,
+    /// and what is there is as whole and durable as the remote makes a finished put. Its bytes may
+    /// be another's: the caller compares.
     Exists,
 }
 
@@ -69,7 +71,8 @@ pub struct ObjectInfo {
     pub len: u64,
 }
 
-/// Where the next page of a listing begins; opaque, and good for the same prefix on the same store only.
+/// Where the next page of a listing begins; opaque, and good for the same prefix on the same store
+/// only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageToken(String);
 
@@ -108,7 +111,8 @@ pub enum Atomicity {
 pub enum ConditionalPut {
     /// The remote: exactly one of them is answered [`PutOutcome::Created`].
     Decided,
-    /// Nobody: the adapter looks first and then puts, and two that race may both be answered `Created`.
+    /// Nobody: the adapter looks first and then puts, and two that race may both be answered
+    /// `Created`.
     Raced,
 }
 
@@ -158,18 +162,21 @@ impl fmt::Display for Description {
 /// Moves whole objects to and from one remote system.
 ///
 /// Methods block and may be called from any number of threads. Each request ends with
-/// [`ErrorClass::Cancelled`] soon after its [`Context`] does. An adapter does not retry on its own; it classes
-/// each failure by [`ErrorClass`] and says [`ErrorClass::Ambiguous`] where it cannot know whether a put took effect.
+/// [`ErrorClass::Cancelled`] soon after its [`Context`] does. An adapter does not retry on its
+/// own; it classes each failure by [`ErrorClass`] and says [`ErrorClass::Ambiguous`] where it
+/// cannot know whether a put took effect.
 ///
-/// What callers must *not* assume: that a put can be renamed, that folders exist, that a put which failed left nothing
-/// behind ([`Description::atomic_put`]), that times on the remote mean anything. A name that another name needs as a
-/// folder (`a` beside `a/b`) may be refused with [`ErrorClass::Invalid`].
+/// What callers must *not* assume: that a put can be renamed, that folders exist, that a put which
+/// failed left nothing behind ([`Description::atomic_put`]), that times on the remote mean
+/// anything. A name that another name needs as a folder (`a` beside `a/b`) may be refused with
+/// [`ErrorClass::Invalid`].
 pub trait Broker: Send + Sync {
-    /// Stores all bytes of `source` under `name`, all or nothing, and returns once they are as durable as
-    /// [`Broker::describe`] says. The source may be read several times.
+    /// Stores all bytes of `source` under `name`, all or nothing, and returns once they are as
+    /// durable as [`Broker::describe`] says. The source may be read several times.
     ///
-    /// Fails with [`ErrorClass::Corrupt`] where the source gives another number of bytes than its `len`, and with the
-    /// source's own error where it fails; then nothing is visible under the name that was not there before.
+    /// Fails with [`ErrorClass::Corrupt`] where the source gives another number of bytes than its
+    /// `len`, and with the source's own error where it fails; then nothing is visible under the
+    /// name that was not there before.
     fn put(
         &self,
         ctx: &Context,
@@ -178,12 +185,13 @@ pub trait Broker: Send + Sync {
         mode: PutMode,
     ) -> Result<PutOutcome, Error>;
 
-    /// Hands exactly the bytes of `range` to `visit`, in order and in non-empty pieces, or fails; pieces handed over
-    /// before a failure are good.
+    /// Hands exactly the bytes of `range` to `visit`, in order and in non-empty pieces, or fails;
+    /// pieces handed over before a failure are good.
     ///
-    /// Fails with [`ErrorClass::Missing`] where there is no such object, with [`ErrorClass::Corrupt`] where the object
-    /// ends before the range does, with [`ErrorClass::Invalid`] where the range ends before it starts. An empty range
-    /// within the object hands over nothing.
+    /// Fails with [`ErrorClass::Missing`] where there is no such object, with
+    /// [`ErrorClass::Corrupt`] where the object ends before the range does, with
+    /// [`ErrorClass::Invalid`] where the range ends before it starts. An empty range within the
+    /// object hands over nothing.
     fn get_range(
         &self,
         ctx: &Context,
@@ -192,9 +200,10 @@ pub trait Broker: Send + Sync {
         visit: &mut Visit<'_>,
     ) -> Result<(), Error>;
 
-    /// The whole object as it was at one moment, for small objects: one longer than `max_len` bytes fails with
-    /// [`ErrorClass::Invalid`]. This default asks for the size and then for the bytes, which mixes two versions where
-    /// somebody overwrites in between; an adapter that can, answers by one request.
+    /// The whole object as it was at one moment, for small objects: one longer than `max_len`
+    /// bytes fails with [`ErrorClass::Invalid`]. This default asks for the size and then for the
+    /// bytes, which mixes two versions where somebody overwrites in between; an adapter that can,
+    /// answers by one request.
     fn get(&self, ctx: &Context, name: &ObjectName, max_len: u64) -> Result<Vec<u8>, Error> {
         let Some(info) = self.stat(ctx, name)? else {
             return Err(Error::missing(name));
@@ -211,9 +220,10 @@ pub trait Broker: Send + Sync {
     /// The object's size, or `None` where there is no such object.
     fn stat(&self, ctx: &Context, name: &ObjectName) -> Result<Option<ObjectInfo>, Error>;
 
-    /// Objects whose names begin with `prefix`, a plain string that need not end at a `/`, in name order and through all
-    /// levels, after `after`, at most `limit` (at least 1, else [`ErrorClass::Invalid`]). A page may hold fewer than
-    /// `limit`, even none, and still have a next one. Uploads under way are never listed.
+    /// Objects whose names begin with `prefix`, a plain string that need not end at a `/`, in name
+    /// order and through all levels, after `after`, at most `limit` (at least 1, else
+    /// [`ErrorClass::Invalid`]). A page may hold fewer than `limit`, even none, and still have a
+    /// next one. Uploads under way are never listed.
     fn list(
         &self,
         ctx: &Context,
@@ -225,9 +235,10 @@ pub trait Broker: Send + Sync {
     /// Removes the object; one that is not there is no error.
     fn delete(&self, ctx: &Context, name: &ObjectName) -> Result<(), Error>;
 
-    /// Makes sure that objects found in place (by `stat` or `list`, perhaps written by others) are as durable as if put
-    /// here. Fails with [`ErrorClass::Missing`] where one is not there. Many names at a time cost less than many calls.
-    /// Remote systems that acknowledge only what is durable have nothing to do.
+    /// Makes sure that objects found in place (by `stat` or `list`, perhaps written by others) are
+    /// as durable as if put here. Fails with [`ErrorClass::Missing`] where one is not there. Many
+    /// names at a time cost less than many calls. Remote systems that acknowledge only what is
+    /// durable have nothing to do.
     fn settle(&self, ctx: &Context, names: &[ObjectName]) -> Result<(), Error> {
         let _ = (ctx, names);
         Ok(())
@@ -347,6 +358,7 @@ pub(crate) fn check_limit(limit: usize) -> Result<(), Error> {
 
 macro_rules! forward_broker {
     ($($pointer:ty),*) => {$(
+        #[deny(clippy::missing_trait_methods, reason = "a pointer forwards each request")]
         impl<B: Broker + ?Sized> Broker for $pointer {
             fn put(
                 &self,

@@ -1,5 +1,5 @@
-//! The crate's only way to time: what o'clock it is, and waiting. No other module reads a clock or sleeps, so that tests
-//! and simulated runs decide both.
+//! The crate's only way to time: what o'clock it is, and waiting. No other module reads a clock or
+//! sleeps, so that tests and simulated runs decide both.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,7 +31,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long ago a file was last written to, by its time in seconds since 1970; nothing for the future.
+/// How long ago a file was last written to, by its time in seconds since 1970; nothing for the
+/// future.
 pub(crate) fn age(modified: i64) -> Duration {
     let modified = Duration::from_secs(u64::try_from(modified).unwrap_or(0));
     SystemTime::now()
@@ -40,8 +41,8 @@ pub(crate) fn age(modified: i64) -> Duration {
         .saturating_sub(modified)
 }
 
-/// A clock that stands still except when somebody sleeps or [`ManualClock::advance`] is called; a sleep ends at once and
-/// leaves the clock later by its duration.
+/// A clock that stands still except when somebody sleeps or [`ManualClock::advance`] is called; a
+/// sleep ends at once and leaves the clock later by its duration.
 #[derive(Debug)]
 pub struct ManualClock {
     origin: Instant,

@@ -1,5 +1,6 @@
-//! What travels with each request: the right to stop it, its deadline, its share of retries, and the clock these are
-//! measured by. Adapters and wrappers ask [`Context::check`] before each chunk and wait only through [`Context::sleep`].
+//! What travels with each request: the right to stop it, its deadline, its share of retries, and
+//! the clock these are measured by. Adapters and wrappers ask [`Context::check`] before each chunk
+//! and wait only through [`Context::sleep`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +27,8 @@ impl CancelToken {
         CancelToken::default()
     }
 
-    /// Asks all work under this token to stop and wakes what sleeps under it. The first reason given stays.
+    /// Asks all work under this token to stop and wakes what sleeps under it. The first reason
+    /// given stays.
     pub fn cancel(&self, reason: impl Into<String>) {
         let mut kept = self.0.reason.lock();
         if kept.is_none() {
@@ -46,7 +48,8 @@ impl CancelToken {
         self.0.reason.lock().clone()
     }
 
-    /// Blocks for `duration` of the machine's time, or until cancelled; says whether it is cancelled.
+    /// Blocks for `duration` of the machine's time, or until cancelled; says whether it is
+    /// cancelled.
     pub fn wait(&self, duration: Duration) -> bool {
         let deadline = Instant::now().checked_add(duration);
         let mut reason = self.0.reason.lock();
@@ -63,7 +66,8 @@ impl CancelToken {
     }
 }
 
-/// A number of retries that many requests share, so that a remote that fails each request does not multiply the waiting.
+/// A number of retries that many requests share, so that a remote that fails each request does not
+/// multiply the waiting.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<AtomicU64>);
 
@@ -114,7 +118,8 @@ impl Context {
         self
     }
 
-    /// The same terms, ending at `deadline` on [`Context::now`]'s clock, or earlier if they already did.
+    /// The same terms, ending at `deadline` on [`Context::now`]'s clock, or earlier if they
+    /// already did.
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(self.deadline.map_or(deadline, |own| own.min(deadline)));
         self
@@ -155,8 +160,8 @@ impl Context {
         self.clock().now()
     }
 
-    /// Fails with [`ErrorClass::Cancelled`] once the token is cancelled or the deadline has passed. Costs little enough to
-    /// be asked for each chunk.
+    /// Fails with [`ErrorClass::Cancelled`] once the token is cancelled or the deadline has
+    /// passed. Costs little enough to be asked for each chunk.
     pub fn check(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() {
             let reason = self

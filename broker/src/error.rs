@@ -1,7 +1,8 @@
-//! The crate's one error: what the caller should do about it, in words that name the object, and the cause beneath.
+//! The crate's one error: what the caller should do about it, in words that name the object, and
+//! the cause beneath.
 //!
-//! The class is the whole interface to policy: whoever retries, takes another replica or gives up decides on it alone and
-//! never reads the text.
+//! The class is the whole interface to policy: whoever retries, takes another replica or gives up
+//! decides on it alone and never reads the text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::time::Duration;
 pub enum ErrorClass {
     /// The request certainly took no effect, and the same request may well succeed later.
     Retry,
-    /// The remote asks for fewer requests; nothing took effect. Carries how long it asked to be left alone, where it said so.
+    /// The remote asks for fewer requests; nothing took effect. Carries how long it asked to be
+    /// left alone, where it said so.
     Throttled {
         /// The least wait before the next request.
         after: Option<Duration>,
@@ -27,7 +29,8 @@ pub enum ErrorClass {
     Missing,
     /// Something is in the way under that name.
     Exists,
-    /// Bytes are not what they were promised to be: damaged, short, or changed while they were read.
+    /// Bytes are not what they were promised to be: damaged, short, or changed while they were
+    /// read.
     Corrupt,
     /// The request itself is wrong, and repeating it is useless.
     Invalid,
@@ -36,8 +39,9 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// True where the same request may succeed if it is simply sent again. An [`ErrorClass::Ambiguous`] failure is not
-    /// among them: whoever sends that again must first look at what is there.
+    /// True where the same request may succeed if it is simply sent again. An
+    /// [`ErrorClass::Ambiguous`] failure is not among them: whoever sends that again must first
+    /// look at what is there.
     pub fn heals(self) -> bool {
         matches!(self, ErrorClass::Retry | ErrorClass::Throttled { .. })
     }
@@ -65,7 +69,8 @@ impl fmt::Display for ErrorClass {
     }
 }
 
-/// A failed request: its [`ErrorClass`], a message that names the object, and the cause where there is one.
+/// A failed request: its [`ErrorClass`], a message that names the object, and the cause where
+/// there is one.
 ///
 /// Cheap to clone, so that one failure can be answered to several waiters.
 #[derive(Debug, Clone)]
@@ -76,7 +81,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `class`; the message is lower case, names the thing, and ends without a full stop.
+    /// An error of `class`; the message is lower case, names the thing, and ends without a full
+    /// stop.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         Error {
             class,

@@ -1,4 +1,5 @@
-//! A small hash that never changes, for decisions that must look random and be repeatable. Not for content.
+//! A small hash that never changes, for decisions that must look random and be repeatable. Not for
+//! content.
 
 /// A number by `seed`, `text` and `number`, evenly spread.
 pub(crate) fn of(seed: u64, text: &str, number: u64) -> u64 {

@@ -23,8 +23,9 @@ pub enum Location {
 
 /// Reads a location: an absolute path, `file:///absolute/path`, or `scheme://authority/path`.
 ///
-/// The text after `file://` is taken as it is, without percent-decoding, so that the path and the URI of one folder are the
-/// same characters. Fails with [`ErrorClass::Invalid`](crate::ErrorClass::Invalid) and says what was expected.
+/// The text after `file://` is taken as it is, without percent-decoding, so that the path and the
+/// URI of one folder are the same characters. Fails with
+/// [`ErrorClass::Invalid`](crate::ErrorClass::Invalid) and says what was expected.
 pub fn parse(text: &str) -> Result<Location, Error> {
     let refuse = |why: &str| Err(Error::invalid(format!("location {text:?} {why}")));
     if text.is_empty() {
@@ -77,7 +78,8 @@ fn local(text: &str, path: &str) -> Result<Location, Error> {
             "location {text:?} names no absolute path, {expected}"
         )));
     }
-    // Components drop doubled slashes and inner "."; ".." stays and is refused, as it may leave a link's target.
+    // Components drop doubled slashes and inner "."; ".." stays and is refused, as it may leave a
+    // link's target.
     let path: PathBuf = Path::new(path).components().collect();
     if path.components().any(|c| c == Component::ParentDir) {
         return Err(Error::invalid(format!(

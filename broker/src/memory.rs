@@ -1,5 +1,6 @@
-//! Objects in memory, shared by the clones of one [`MemoryBroker`]: the deterministic twin of a remote system. Keeps the
-//! contract to the letter, strictness about names and folders included, so that what works here works on a disk.
+//! Objects in memory, shared by the clones of one [`MemoryBroker`]: the deterministic twin of a
+//! remote system. Keeps the contract to the letter, strictness about names and folders included,
+//! so that what works here works on a disk.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -18,7 +19,8 @@ use crate::{
 /// The largest piece that a read hands over, so that cancellation is noticed within an object.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// A broker without a disk. Clones share one store, so that several engines can open the same "remote".
+/// A broker without a disk. Clones share one store, so that several engines can open the same
+/// "remote".
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBroker {
     store: Arc<Store>,
@@ -65,7 +67,8 @@ impl MemoryBroker {
         }
     }
 
-    /// Changes the bytes of an object in place, as damage would. Fails with [`ErrorClass::Missing`] where there is none.
+    /// Changes the bytes of an object in place, as damage would. Fails with
+    /// [`ErrorClass::Missing`](crate::ErrorClass::Missing) where there is none.
     pub fn damage(
         &self,
         name: &ObjectName,

@@ -1,5 +1,5 @@
-//! Names of objects. Owns the one rule of what a name may be, so that every adapter can map a name to its own world one to
-//! one and no name from outside can leave the root it is put under.
+//! Names of objects. Owns the one rule of what a name may be, so that every adapter can map a name
+//! to its own world one to one and no name from outside can leave the root it is put under.
 
 use std::fmt;
 
@@ -13,13 +13,15 @@ pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// The name of an object: relative, segments joined by `/`, at most 1024 bytes.
 ///
-/// No segment is empty, `.` or `..`, none holds a control character or a backslash, and none begins with `.tmp-`, which
-/// adapters keep for uploads under way. Names compare byte by byte; case matters.
+/// No segment is empty, `.` or `..`, none holds a control character or a backslash, and none
+/// begins with `.tmp-`, which adapters keep for uploads under way. Names compare byte by byte;
+/// case matters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName(String);
 
 impl ObjectName {
-    /// Checks `text` and takes it as a name. Fails with [`ErrorClass::Invalid`] and a message that says which rule it breaks.
+    /// Checks `text` and takes it as a name. Fails with [`ErrorClass::Invalid`] and a message that
+    /// says which rule it breaks.
     pub fn parse(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         match broken_rule(&text) {

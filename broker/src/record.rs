@@ -1,5 +1,5 @@
-//! Counting what goes through: requests by kind, failures, bytes each way, and the calls themselves where wanted. Changes
-//! nothing.
+//! Counting what goes through: requests by kind, failures, bytes each way, and the calls
+//! themselves where wanted. Changes nothing.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -160,6 +160,10 @@ impl<B: Broker> Record<B> {
     }
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper forwards each request"
+)]
 impl<B: Broker> Broker for Record<B> {
     fn put(
         &self,

@@ -1,5 +1,5 @@
-//! Trying again. Owns the policy of when and how often, and the one hard case: a put of which nobody knows whether it
-//! landed. Does no I/O of its own.
+//! Trying again. Owns the policy of when and how often, and the one hard case: a put of which
+//! nobody knows whether it landed. Does no I/O of its own.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -39,8 +39,9 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after the failed try number `tried` (from 1) of a request on `name`: between half of the doubled base and
-    /// all of it, by a hash of seed, name and number, so that many requests that fail together do not return together.
+    /// The wait after the failed try number `tried` (from 1) of a request on `name`: between half
+    /// of the doubled base and all of it, by a hash of seed, name and number, so that many
+    /// requests that fail together do not return together.
     pub fn delay(&self, name: &str, tried: u32) -> Duration {
         let doublings = tried.saturating_sub(1).min(31);
         let full = self.base.saturating_mul(1 << doublings).min(self.cap);
@@ -53,11 +54,12 @@ impl RetryPolicy {
 
 /// Tries requests again that failed in a way that may heal.
 ///
-/// A broken read goes on behind the last byte handed over. A conditional put of unknown outcome is read back and compared
-/// with its source: the same bytes are answered [`PutOutcome::Created`], other bytes [`PutOutcome::Exists`], and where nothing is
-/// there it is sent again. If it stays unknown until the tries are over, the error is [`ErrorClass::Ambiguous`], whatever
-/// the last one was. An error of a source or a visitor ends the request as it does without retries, except
-/// that a source may itself say [`ErrorClass::Retry`].
+/// A broken read goes on behind the last byte handed over. A conditional put of unknown outcome is
+/// read back and compared with its source: the same bytes are answered [`PutOutcome::Created`],
+/// other bytes [`PutOutcome::Exists`], and where nothing is there it is sent again. If it stays
+/// unknown until the tries are over, the error is [`ErrorClass::Ambiguous`], whatever the last one
+/// was. An error of a source or a visitor ends the request as it does without retries, except that
+/// a source may itself say [`ErrorClass::Retry`].
 #[derive(Debug)]
 pub struct Retry<B> {
     inner: B,
@@ -273,6 +275,10 @@ impl<B: Broker> Comparison<'_, B> {
     }
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper forwards each request"
+)]
 impl<B: Broker> Broker for Retry<B> {
     fn put(
         &self,

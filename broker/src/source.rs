@@ -1,5 +1,5 @@
-//! Where the bytes of a put come from. Push style, so that mapped windows and pooled buffers travel to the remote without
-//! a copy in between.
+//! Where the bytes of a put come from. Push style, so that mapped windows and pooled buffers
+//! travel to the remote without a copy in between.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +8,10 @@ use crate::{Error, ErrorClass, ObjectName};
 
 /// The bytes of one object, readable again and again.
 ///
-/// Each [`Source::read`] gives the same [`Source::len`] bytes in the same order, in non-empty pieces of any size, or fails;
-/// a source that finds its bytes changed fails with [`ErrorClass::Corrupt`]. An error from
-/// `visit` ends the read at once and is returned as it is. Reads from several threads at once are allowed.
+/// Each [`Source::read`] gives the same [`Source::len`] bytes in the same order, in non-empty
+/// pieces of any size, or fails; a source that finds its bytes changed fails with
+/// [`ErrorClass::Corrupt`]. An error from `visit` ends the read at once and is returned as it is.
+/// Reads from several threads at once are allowed.
 pub trait Source: Send + Sync {
     /// How many bytes each read gives.
     fn len(&self) -> u64;

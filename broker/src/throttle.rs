@@ -23,7 +23,8 @@ pub struct ThrottleLimits {
     pub per_second: Option<NonZeroU32>,
 }
 
-/// Lets requests through to `inner` no faster than its [`ThrottleLimits`]; those that wait give up when their context ends.
+/// Lets requests through to `inner` no faster than its [`ThrottleLimits`]; those that wait give up
+/// when their context ends.
 #[derive(Debug)]
 pub struct Throttle<B> {
     inner: B,
@@ -92,6 +93,10 @@ impl<B: Broker> Throttle<B> {
     }
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper forwards each request"
+)]
 impl<B: Broker> Broker for Throttle<B> {
     fn put(
         &self,

@@ -1,5 +1,7 @@
 //! The public suite over both brokers and every wrapper around them.
 
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -119,4 +121,44 @@ fn the_usual_nest_conforms() {
             quick_retries(),
         )
     });
+}
+
+/// The names of the checks that a deviant broker fails.
+fn findings(rule: FaultRule) -> Vec<&'static str> {
+    let run = conformance::run(|| {
+        Box::new(Fault::new(
+            MemoryBroker::new(),
+            FaultPlan::new(1).with(rule.clone()),
+        ))
+    });
+    run.expect_err("deviates")
+        .findings
+        .into_iter()
+        .map(|(check, _)| check)
+        .collect()
+}
+
+#[test]
+fn the_suite_finds_brokers_that_deviate() {
+    let lost = findings(FaultRule::on(Request::Put, When::Always, Trouble::Lie));
+    assert!(lost.contains(&"objects-of-every-size"), "{lost:?}");
+    let flipped = findings(FaultRule::on(
+        Request::Get,
+        When::Always,
+        Trouble::Corrupt { at: 4 << 20 },
+    ));
+    assert!(
+        flipped.contains(&"range-edges") && !flipped.contains(&"one-creator-wins"),
+        "{flipped:?}"
+    );
+    let torn = findings(FaultRule::on(
+        Request::Put,
+        When::Nth(2),
+        Trouble::Tear { bytes: 1 },
+    ));
+    assert!(torn.contains(&"create-if-absent"), "{torn:?}");
+    let kept = findings(FaultRule::on(Request::Delete, When::Always, Trouble::Lie));
+    assert!(kept.contains(&"delete-twice"), "{kept:?}");
+    let blind = findings(FaultRule::on(Request::List, When::Every(3), Trouble::Lie));
+    assert!(blind.contains(&"list-pages"), "{blind:?}");
 }

@@ -315,7 +315,8 @@ fn cancel(subject: &Subject) -> Result<(), Finding> {
             reading.cancel_token().cancel("one piece is enough");
             Ok(())
         });
-    // One piece may be all there is; a broker that hands over more must look at the context in between.
+    // One piece may be all there is; a broker that hands over more must look at the context in
+    // between.
     truth(read.is_err() || got == bytes.len(), || {
         format!("a cancelled get ended well after {got} bytes")
     })?;

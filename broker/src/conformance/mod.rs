@@ -1,5 +1,6 @@
-//! The contract of [`Broker`] as a suite that any implementation runs, against the real system where there is one. Asks
-//! only for what the trait's documentation promises, and adapts to what [`Broker::describe`] says is missing.
+//! The contract of [`Broker`] as a suite that any implementation runs, against the real system
+//! where there is one. Asks only for what the trait's documentation promises, and adapts to what
+//! [`Broker::describe`] says is missing.
 //!
 //! ```
 //! use holdfast_broker::{MemoryBroker, conformance};
@@ -60,8 +61,9 @@ impl fmt::Debug for Failures {
 
 impl std::error::Error for Failures {}
 
-/// Runs all checks, each on a broker of its own from `make`. The brokers may share a store or not, as long as nothing else
-/// lies there under `conformance-…/`; each check begins by deleting what lies under its own prefix, and ends so.
+/// Runs all checks, each on a broker of its own from `make`. The brokers may share a store or not,
+/// as long as nothing else lies there under `conformance-…/`; each check begins by deleting what
+/// lies under its own prefix, and ends so.
 pub fn run(make: impl Fn() -> Box<dyn Broker>) -> Result<Report, Failures> {
     let mut report = Report { passed: Vec::new() };
     let mut failures = Failures {
@@ -216,9 +218,17 @@ impl Subject {
 
 /// Bytes that differ at every offset and from one `salt` to the next.
 fn pattern(len: usize, salt: u64) -> Vec<u8> {
-    let words =
-        (0..len.div_ceil(8) as u64).flat_map(|n| crate::hash::of(salt, "", n).to_le_bytes());
-    words.take(len).collect()
+    let mut bytes = Vec::with_capacity(len + 8);
+    let mut word = crate::hash::of(salt, "", 0);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&word.to_le_bytes());
+        // A full-period generator: no word repeats within any object.
+        word = word
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 fn truth(holds: bool, finding: impl FnOnce() -> Finding) -> Result<(), Finding> {

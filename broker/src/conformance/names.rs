@@ -1,4 +1,5 @@
-//! Checks of names: what is listed, in which order, by which pages, and names that are hard on an adapter.
+//! Checks of names: what is listed, in which order, by which pages, and names that are hard on an
+//! adapter.
 
 use super::{Check, Finding, Subject, class_of, same, truth};
 use crate::{ErrorClass, ObjectInfo, PutMode};
@@ -12,7 +13,8 @@ pub(super) const CHECKS: &[Check] = &[
     ("names-below-names", names_below_names),
 ];
 
-/// Names in their order, with characters on both sides of `/` where a walk by folders goes wrong most easily.
+/// Names in their order, with characters on both sides of `/` where a walk by folders goes wrong
+/// most easily.
 const TREE: [&str; 14] = [
     "!",
     "a",
@@ -179,7 +181,8 @@ fn list_while_changing(subject: &Subject) -> Result<(), Finding> {
             .broker
             .list(&subject.ctx, &subject.prefix, after.as_ref(), 3)
             .map_err(|error| format!("list: {error}"))?;
-        // What was listed goes away, the last of the page included: the next page must find its place all the same.
+        // What was listed goes away, the last of the page included: the next page must find its
+        // place all the same.
         for object in &page.objects {
             subject
                 .broker

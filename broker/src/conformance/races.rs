@@ -1,4 +1,5 @@
-//! Checks of many at once: who wins a name, what a reader can see meanwhile, and folders that come and go.
+//! Checks of many at once: who wins a name, what a reader can see meanwhile, and folders that come
+//! and go.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -145,7 +146,8 @@ fn folders_come_and_go(subject: &Subject) -> Result<(), Finding> {
             );
             match put {
                 Ok(PutOutcome::Created) => {}
-                // A folder that others remove again and again may win for a while, and then says so.
+                // A folder that others remove again and again may win for a while, and then says
+                // so.
                 Err(error) if error.class() == ErrorClass::Retry => return Ok(()),
                 other => return Err(format!("put into a folder that others empty: {other:?}")),
             }

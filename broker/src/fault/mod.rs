@@ -1,5 +1,5 @@
-//! A remote that misbehaves by plan. Owns the carrying out of a [`FaultPlan`]'s troubles around a true broker; what is not
-//! told to fail is passed through unchanged. For tests and trials only.
+//! A remote that misbehaves by plan. Owns the carrying out of a [`FaultPlan`]'s troubles around a
+//! true broker; what is not told to fail is passed through unchanged. For tests and trials only.
 
 mod plan;
 
@@ -26,7 +26,8 @@ pub struct Fault<B> {
 }
 
 impl<B: Broker> Fault<B> {
-    /// `inner` with the troubles of `plan`; keep a clone of the plan to add to it, clear it, or see what it did.
+    /// `inner` with the troubles of `plan`; keep a clone of the plan to add to it, clear it, or
+    /// see what it did.
     pub fn new(inner: B, plan: FaultPlan) -> Self {
         Fault { inner, plan }
     }
@@ -76,7 +77,8 @@ impl<B: Broker> Fault<B> {
         }
     }
 
-    /// Puts what the source gives up to `bytes` and then fails: the source was partly consumed, nothing is visible.
+    /// Puts what the source gives up to `bytes` and then fails: the source was partly consumed,
+    /// nothing is visible.
     fn break_put(
         &self,
         ctx: &Context,
@@ -100,7 +102,8 @@ impl<B: Broker> Fault<B> {
         Err(error)
     }
 
-    /// Leaves the first `bytes` of the source visible under the name, as a remote without atomic puts can.
+    /// Leaves the first `bytes` of the source visible under the name, as a remote without atomic
+    /// puts can.
     fn tear_put(
         &self,
         ctx: &Context,
@@ -198,6 +201,10 @@ fn planned(class: ErrorClass, request: Request, name: &str) -> Error {
     )
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper forwards each request"
+)]
 impl<B: Broker> Broker for Fault<B> {
     fn put(
         &self,

@@ -1,5 +1,5 @@
-//! What goes wrong, when: rules over requests, decided by counting or by a seed and never by time or by the order in which
-//! threads happen to run. Carries nothing out.
+//! What goes wrong, when: rules over requests, decided by counting or by a seed and never by time
+//! or by the order in which threads happen to run. Carries nothing out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,19 +10,22 @@ use parking_lot::Mutex;
 use crate::hash;
 use crate::{ErrorClass, Request};
 
-/// What happens to a request. A trouble that makes no sense for a kind of request (torn listings, say) passes it unchanged.
+/// What happens to a request. A trouble that makes no sense for a kind of request (torn listings,
+/// say) passes it unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// It fails at once and has no effect.
     Fail(ErrorClass),
-    /// A put fails after its source gave so many bytes, and nothing is visible; a get fails after it handed over so many.
+    /// A put fails after its source gave so many bytes, and nothing is visible; a get fails after
+    /// it handed over so many.
     FailAfter {
         /// How many bytes pass before.
         bytes: u64,
         /// The class of the failure.
         class: ErrorClass,
     },
-    /// It is done in full and then answered with a failure; with [`ErrorClass::Ambiguous`] the remote is honest about that.
+    /// It is done in full and then answered with a failure; with [`ErrorClass::Ambiguous`] the
+    /// remote is honest about that.
     LandThenFail(ErrorClass),
     /// A put leaves only its first bytes under the name and fails with [`ErrorClass::Ambiguous`].
     Tear {
@@ -31,10 +34,12 @@ pub enum Trouble {
     },
     /// A get hands over one wrong bit and succeeds.
     Corrupt {
-        /// The offset in the object of the byte that is wrong; nothing happens where the range does not hold it.
+        /// The offset in the object of the byte that is wrong; nothing happens where the range
+        /// does not hold it.
         at: u64,
     },
-    /// It is answered with success and has no effect: nothing was put or deleted, nothing is found or listed.
+    /// It is answered with success and has no effect: nothing was put or deleted, nothing is found
+    /// or listed.
     Lie,
     /// It neither ends nor fails until its context does.
     Hang,
@@ -66,8 +71,8 @@ pub enum When {
     First(u64),
     /// Each nth.
     Every(u64),
-    /// So many of a thousand, chosen by seed, name and how often that name was asked for before. Threads in another order
-    /// hit the same requests.
+    /// So many of a thousand, chosen by seed, name and how often that name was asked for before.
+    /// Threads in another order hit the same requests.
     PerMille(u16),
 }
 
@@ -117,7 +122,8 @@ impl FaultRule {
     }
 }
 
-/// Rules and a seed, shared by clones and alterable while requests run. Where several rules hit, the first one counts.
+/// Rules and a seed, shared by clones and alterable while requests run. Where several rules hit,
+/// the first one counts.
 #[derive(Debug, Clone, Default)]
 pub struct FaultPlan(Arc<Mutex<Rules>>);
 

@@ -1,8 +1,10 @@
-//! Buffers that are used again, since fresh ones of this size cost a page fault per page. Bounded; gives memory only.
+//! Buffers that are used again, since fresh ones of this size cost a page fault per page. Bounded;
+//! gives memory only.
 
 use parking_lot::Mutex;
 
-/// The size of each buffer: large enough for the disk, small enough to stay in a processor's cache until it is hashed.
+/// The size of each buffer: large enough for the disk, small enough to stay in a processor's cache
+/// until it is hashed.
 pub(super) const BUFFER_BYTES: usize = 1 << 20;
 
 /// How many idle buffers are kept.

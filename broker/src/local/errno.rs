@@ -1,5 +1,5 @@
-//! What the operating system's refusals mean to a caller. Owns the table from error number to class; no other module of
-//! the local broker decides a class from a number.
+//! What the operating system's refusals mean to a caller. Owns the table from error number to
+//! class; no other module of the local broker decides a class from a number.
 
 use std::fmt;
 
@@ -14,7 +14,8 @@ pub(super) enum Doing {
     Read,
     /// Writing what no name shows yet, or what can be written again.
     Write,
-    /// Syncing what was already there: what failed to reach the disk cannot be written again by this side.
+    /// Syncing what was already there: what failed to reach the disk cannot be written again by
+    /// this side.
     Settle,
     /// Syncing after the name was made.
     Publish,
@@ -39,7 +40,8 @@ pub(super) fn class(errno: Errno, doing: Doing) -> ErrorClass {
         | Errno::MLINK
         | Errno::ILSEQ
         | Errno::OPNOTSUPP => ErrorClass::Invalid,
-        // A sector that cannot be read stays so; one that cannot be written may be another sector next time.
+        // A sector that cannot be read stays so; one that cannot be written may be another sector
+        // next time.
         Errno::IO if doing != Doing::Write => ErrorClass::Corrupt,
         _ => ErrorClass::Retry,
     }

@@ -1,8 +1,9 @@
-//! The folders below the root: walking to them without following links, making them, and knowing which of their names are
-//! on the disk for ever. Must not touch objects.
+//! The folders below the root: walking to them without following links, making them, and knowing
+//! which of their names are on the disk for ever. Must not touch objects.
 //!
-//! A folder is known durable by path *and* identity (device, inode, time of birth), and only after its parent was synced
-//! here; one that was removed and made again has another identity and is synced again.
+//! A folder is known durable by path *and* identity (device, inode, time of birth), and only after
+//! its parent was synced here; one that was removed and made again has another identity and is
+//! synced again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -111,7 +112,8 @@ impl Folders {
         &self.root
     }
 
-    /// The root, or `None` where it is not made yet. The root itself may be reached through links: it is the user's word.
+    /// The root, or `None` where it is not made yet. The root itself may be reached through links:
+    /// it is the user's word.
     pub(super) fn open_root(&self) -> Result<Option<Folder>, Error> {
         match fs::openat(CWD, &self.root, FOLDER, Mode::empty()).and_then(Folder::new) {
             Ok(folder) => Ok(Some(folder)),
@@ -120,8 +122,8 @@ impl Folders {
         }
     }
 
-    /// The folder at `path` below the root (`None` is the root), or `None` where it does not exist and is not to be made.
-    /// Errors name `what`, for whose sake the walk is.
+    /// The folder at `path` below the root (`None` is the root), or `None` where it does not exist
+    /// and is not to be made. Errors name `what`, for whose sake the walk is.
     pub(super) fn walk(
         &self,
         path: Option<&str>,
@@ -187,7 +189,8 @@ impl Folders {
         Ok(Some(next))
     }
 
-    /// What to answer where a segment is no folder: below an object there is nothing, a link is refused.
+    /// What to answer where a segment is no folder: below an object there is nothing, a link is
+    /// refused.
     fn obstacle(
         &self,
         folder: &Folder,
@@ -229,7 +232,8 @@ impl Folders {
         self.open_root()?.ok_or_else(|| fail(Errno::NOENT))
     }
 
-    /// Makes the names in `folder` durable as they are now; shares the sync with others who wait for the same folder.
+    /// Makes the names in `folder` durable as they are now; shares the sync with others who wait
+    /// for the same folder.
     pub(super) fn sync(&self, folder: &Folder) -> Result<(), Errno> {
         self.gate(folder.id).pass(|| fs::fsync(folder))
     }
@@ -247,8 +251,9 @@ impl Folders {
         gate
     }
 
-    /// Removes the folder at `path` and those above it while they are empty, as a remote without folders would look. Best
-    /// effort: a put that walked in meanwhile keeps its folder, or walks again.
+    /// Removes the folder at `path` and those above it while they are empty, as a remote without
+    /// folders would look. Best effort: a put that walked in meanwhile keeps its folder, or walks
+    /// again.
     pub(super) fn remove_empty(&self, path: &str) {
         let mut rest = Some(path);
         while let Some(path) = rest {

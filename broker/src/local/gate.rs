@@ -1,5 +1,5 @@
-//! One sync for all who wait for the same folder. Whoever comes while a sync runs shares the next one, since the running
-//! one may have begun before their entry was made. Knows no path.
+//! One sync for all who wait for the same folder. Whoever comes while a sync runs shares the next
+//! one, since the running one may have begun before their entry was made. Knows no path.
 
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ impl Gate {
             }
             self.done.wait(&mut state);
         }
-        // Nothing runs and this round has no answer, so it is still the next one and nobody else leads it.
+        // Nothing runs and this round has no answer, so it is still the next one and nobody else
+        // leads it.
         state.running = true;
         state.next = Arc::default();
         drop(state);
@@ -85,7 +86,8 @@ mod tests {
                     })
                 })
                 .collect();
-            // All eight hold the next round (with this test and the gate) before the first sync ends.
+            // All eight hold the next round (with this test and the gate) before the first sync
+            // ends.
             while Arc::strong_count(&round) < 10 {
                 std::thread::yield_now();
             }

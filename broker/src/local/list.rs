@@ -1,6 +1,6 @@
-//! One page of a listing, in the byte order of whole names. Folders are read one at a time and sorted with `/` behind
-//! their name, which makes a walk in depth come out in the order of names; what lies outside the prefix or before the page
-//! is not entered.
+//! One page of a listing, in the byte order of whole names. Folders are read one at a time and
+//! sorted with `/` behind their name, which makes a walk in depth come out in the order of names;
+//! what lies outside the prefix or before the page is not entered.
 
 use rustix::fs::{self, AtFlags, Dir, FileType};
 use rustix::io::Errno;

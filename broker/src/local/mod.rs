@@ -1,13 +1,16 @@
-//! Objects as files below one folder. Owns the order of system calls that makes a put whole and durable:
+//! Objects as files below one folder. Owns the order of system calls that makes a put whole and
+//! durable:
 //!
 //! ```text
 //! temporary file in the target's folder ── write, early write-back ── fdatasync
-//!      └─ link to the name (never an overwriting rename) ── unlink temporary ── fsync folder (and each new folder above)
+//!      └─ link to the name (never an overwriting rename) ── unlink temporary
+//!      └─ fsync the folder, and each new folder above it
 //! ```
 //!
-//! The bytes are on the disk before the name exists, so no crash shows a torn object. Names map to paths one to one. No
-//! symbolic link below the root is followed. Keeps no file handle between calls: a folder that a user moves away
-//! is gone for the next call, instead of being written to under another name.
+//! The bytes are on the disk before the name exists, so no crash shows a torn object. Names map to
+//! paths one to one. No symbolic link below the root is followed. Keeps no file handle between
+//! calls: a folder that a user moves away is gone for the next call, instead of being written to
+//! under another name.
 
 mod buffers;
 mod errno;
@@ -41,8 +44,9 @@ use crate::{
 
 /// A folder of a local or mounted file system as a remote.
 ///
-/// The folder need not exist: the first put makes it and whatever is missing above it. Folders that deletes leave empty are
-/// removed. A name below a symbolic link, or that is one, is refused with [`ErrorClass::Invalid`](crate::ErrorClass::Invalid).
+/// The folder need not exist: the first put makes it and whatever is missing above it. Folders
+/// that deletes leave empty are removed. A name below a symbolic link, or that is one, is refused
+/// with [`ErrorClass::Invalid`](crate::ErrorClass::Invalid).
 #[derive(Debug)]
 pub struct LocalBroker {
     folders: Folders,
@@ -59,8 +63,9 @@ enum Found {
 }
 
 impl LocalBroker {
-    /// A broker on the folder `root`, an absolute path. Fails with [`ErrorClass::Invalid`](crate::ErrorClass::Invalid)
-    /// where the path is relative or something other than a folder is there.
+    /// A broker on the folder `root`, an absolute path. Fails with
+    /// [`ErrorClass::Invalid`](crate::ErrorClass::Invalid) where the path is relative or something
+    /// other than a folder is there.
     pub fn open(root: &Path) -> Result<Self, Error> {
         if !root.is_absolute() {
             return Err(Error::invalid(format!(
@@ -148,7 +153,8 @@ impl Broker for LocalBroker {
     ) -> Result<PutOutcome, Error> {
         ctx.check()?;
         let (path, _) = name.split();
-        // A look first saves writing the bytes of an object that is there; the link decides later in any case.
+        // A look first saves writing the bytes of an object that is there; the link decides later
+        // in any case.
         if let Some(folder) = self.folders.walk(path, Walk::Look, name)? {
             match (self.look(&folder, name)?, mode) {
                 (Found::Folder, _) => return Err(is_a_folder(name)),

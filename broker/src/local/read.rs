@@ -1,5 +1,5 @@
-//! Reading a range of one object by positioned reads into pooled buffers, with the next window asked for ahead. Must not
-//! drop pages from the host's cache.
+//! Reading a range of one object by positioned reads into pooled buffers, with the next window
+//! asked for ahead. Must not drop pages from the host's cache.
 
 use std::num::NonZeroU64;
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! Removing temporary files whose writer is dead: old enough, and no longer locked. Must never touch an object.
+//! Removing temporary files whose writer is dead: old enough, and no longer locked. Must never
+//! touch an object.
 
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ pub struct Swept {
 }
 
 impl LocalBroker {
-    /// Removes what puts left behind that were killed: temporary files not written to for `older_than` whose writer no
-    /// longer holds its lock. Some network file systems do not carry locks between hosts; there only the age protects a put
-    /// of another host, so give hours rather than minutes where several hosts write.
+    /// Removes what puts left behind that were killed: temporary files not written to for
+    /// `older_than` whose writer no longer holds its lock. Some network file systems do not carry
+    /// locks between hosts; there only the age protects a put of another host, so give hours
+    /// rather than minutes where several hosts write.
     pub fn sweep(&self, ctx: &Context, older_than: Duration) -> Result<Swept, Error> {
         let mut swept = Swept::default();
         if let Some(root) = self.folders.open_root()? {

@@ -1,5 +1,5 @@
-//! Writing one object: temporary file, early write-back, data sync, link, folder sync. Nothing here is ever visible under
-//! an object's name before its bytes are on the disk.
+//! Writing one object: temporary file, early write-back, data sync, link, folder sync. Nothing
+//! here is ever visible under an object's name before its bytes are on the disk.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +114,8 @@ impl Temporary {
             };
             let folder = rustix::io::fcntl_dupfd_cloexec(folder, 0)?;
             let temporary = Temporary { folder, name, file };
-            // The lock tells a sweep that the owner lives. Where the file system has no locks, age alone must do.
+            // The lock tells a sweep that the owner lives. Where the file system has no locks, age
+            // alone must do.
             if fs::flock(&temporary.file, FlockOperation::LockExclusive).is_ok()
                 && fs::fstat(&temporary.file)?.st_nlink == 0
             {
@@ -249,8 +250,9 @@ impl<'a> Writer<'a> {
         self.written_bytes += bytes as u64;
         let ready = self.written_bytes - self.started_bytes;
         if let Some(len) = std::num::NonZeroU64::new(ready).filter(|_| ready >= WRITE_BACK_BYTES) {
-            // "Not needed" starts the write-back of dirty pages at once and drops none of them. It measures the same as
-            // sync_file_range, which has no safe binding; a refusal costs only time.
+            // "Not needed" starts the write-back of dirty pages at once and drops none of them. It
+            // measures the same as sync_file_range, which has no safe binding; a refusal costs
+            // only time.
             let _ = fs::fadvise(self.file, self.started_bytes, Some(len), Advice::DontNeed);
             self.started_bytes = self.written_bytes;
         }

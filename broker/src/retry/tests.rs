@@ -114,7 +114,8 @@ fn no_wait_goes_beyond_the_deadline() {
         .broker
         .put_bytes(&ctx, &name(), b"x", PutMode::CreateIfAbsent);
     let error = put.expect_err("no time");
-    // The caller learns the remote's own words instead of a mere timeout, and without waiting for it.
+    // The caller learns the remote's own words instead of a mere timeout, and without waiting for
+    // it.
     assert_eq!(error.class(), ErrorClass::Retry);
     assert!(error.message().contains("no time is left"), "{error}");
     assert!(setup.clock.elapsed() < Duration::from_secs(2));
