@@ -14,7 +14,7 @@ use holdfast_storage::BackendId;
 use crate::decide::{Input, decide};
 use crate::due::{Credits, InFlight, due, next_wake};
 use crate::event::Event;
-use crate::ids::{JobId, RepositoryId};
+use crate::ids::{JobId, RepositoryId, TaskId};
 use crate::order::TaskOrder;
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
@@ -286,9 +286,7 @@ impl Core {
             Event::JobStopping(e) => self.executor.stop(JobId(e.job)),
             Event::WorkerFenced(e) => {
                 self.running.remove(&(JobId(e.job), e.task, e.attempt));
-                if let Some(order) = self.order(JobId(e.job), e.task, e.attempt) {
-                    self.executor.abandon(&order);
-                }
+                self.executor.abandon(JobId(e.job), TaskId(e.task), e.attempt);
             }
             _ => {}
         }

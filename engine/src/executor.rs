@@ -336,23 +336,20 @@ impl Executor for PoolExecutor {
         }
     }
 
-    fn abandon(&self, order: &TaskOrder) {
-        let key = (order.job, order.task, order.attempt);
+    fn abandon(&self, job: JobId, task: TaskId, attempt: u32) {
+        let key = (job, task, attempt);
         let Some(entry) = self.shared.live.lock().remove(&key) else {
             return;
         };
-        entry.token.cancel(format!(
-            "task {} of job {} was given up",
-            order.task, order.job
-        ));
+        entry
+            .token
+            .cancel(format!("task {task} of job {job} was given up"));
         if entry.running.load(Ordering::Acquire) && !self.shared.closing.load(Ordering::Acquire) {
             log::warn!(
-                "{:?} task {} of job {} did not let go; its thread is replaced",
-                order.work,
-                order.task,
-                order.job
+                "{:?} task {task} of job {job} did not let go; its thread is replaced",
+                entry.order.work
             );
-            spawn(&self.shared, Pool::of(order.work));
+            spawn(&self.shared, Pool::of(entry.order.work));
         }
     }
 

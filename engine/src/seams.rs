@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use holdfast_broker::Broker;
 
-use crate::ids::{BlobHash, Epoch, JobId};
+use crate::ids::{BlobHash, Epoch, JobId, TaskId};
 use crate::order::TaskOrder;
 
 /// The two clocks. Timeouts use monotonic time; columns that people read use wall time.
@@ -119,7 +119,7 @@ pub trait Executor: Send + Sync {
     /// Asks every worker of the job to let go: its cancel token is set.
     fn stop(&self, job: JobId);
     /// Gives up on a worker that did not let go in time: its thread is replaced, its completion will be stale.
-    fn abandon(&self, order: &TaskOrder);
+    fn abandon(&self, job: JobId, task: TaskId, attempt: u32);
     /// What still runs from `epoch` or before; an executor within the process answers with nothing after a start.
     fn reconcile(&self, epoch: Epoch) -> Vec<TaskOrder>;
     /// Stops all workers and joins what can be joined.

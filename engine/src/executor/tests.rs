@@ -143,7 +143,7 @@ fn an_abandoned_task_is_replaced_and_its_end_is_not_heard() {
     running.recv_timeout(SOON).unwrap();
     executor.start(order(1, 2, Work::Upload));
     assert_eq!(executor.reconcile(Epoch(1)).len(), 2);
-    executor.abandon(&hung);
+    executor.abandon(hung.job, hung.task, hung.attempt);
     let end = completions.recv_timeout(SOON).unwrap();
     assert_eq!((end.task, end.outcome), (TaskId(2), Ok(Output::Done)));
     release.send(()).unwrap();
