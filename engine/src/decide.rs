@@ -315,7 +315,10 @@ fn succeeded(job: &Job, completion: &Completion, output: &Output, now: Now) -> V
         Output::Moved { bytes, objects, reused_bytes } => (*bytes, *objects, *reused_bytes),
         _ => (0, 0, 0),
     };
-    let mut events = vec![
+    // What was learned comes first: a history that ends between the two runs the task again.
+    let known = (job.cleanup.is_none() && job.stop.is_none()).then(|| learned(job, output, now));
+    let mut events: Vec<Event> = known.flatten().into_iter().collect();
+    events.push(
         event::TaskFinished {
             job: job.id.0,
             task: completion.task.0,
@@ -326,17 +329,13 @@ fn succeeded(job: &Job, completion: &Completion, output: &Output, now: Now) -> V
             mono_ms: now.mono_ms,
         }
         .into(),
-    ];
-    if job.cleanup.is_none() && job.stop.is_none() {
-        events.extend(learned(job, output, now));
-    }
+    );
     events
 }
 
 /// The event that carries what a coordinator's task found out.
 fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
     let id = job.id.0;
-    let work = job.phase.as_ref().map(|phase| phase.work);
     Some(match output {
         Output::Pinned { plan, lanes, tablets, files, bytes } => event::BackupPinned {
             job: id,
@@ -365,10 +364,6 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
             root: *root,
         }
         .into(),
-        Output::MarkerDurable => {
-            let root = job.marker.as_ref().map(|(_, root)| *root)?;
-            event::BackupFinished { job: id, root }.into()
-        }
         Output::MarkerLost { message } => {
             stopping(job, StatusCode::CommonError, message.clone(), now)
         }
@@ -391,8 +386,10 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
             bytes: *bytes,
         }
         .into(),
-        Output::Done if work == Some(Work::Commit) => event::RestoreFinished { job: id }.into(),
-        Output::Done | Output::InfoUploaded | Output::Moved { .. } => return None,
+        Output::Done
+        | Output::InfoUploaded
+        | Output::MarkerDurable
+        | Output::Moved { .. } => return None,
     })
 }
 
@@ -536,8 +533,18 @@ fn advance_cleanup(job: &Job, cleanup: &Phase, now: Now) -> Option<Vec<Event>> {
     }
 }
 
+/// The last work of a job is done.
+fn finished(job: &Job) -> Event {
+    match &job.marker {
+        Some((_, root)) => event::BackupFinished { job: job.id.0, root: *root }.into(),
+        None => event::RestoreFinished { job: job.id.0 }.into(),
+    }
+}
+
 fn enter_next(state: &State, job: &Job, phase: &Phase) -> Option<Vec<Event>> {
-    let step = transitions::after(job.stage, phase.work)?;
+    let Some(step) = transitions::after(job.stage, phase.work) else {
+        return Some(vec![finished(job)]);
+    };
     let (stage, work) = step.to;
     let one = || vec![event::LaneV1 { backend: None, tasks: 1 }];
     let (lanes, plan) = match step.tasks {
@@ -550,7 +557,7 @@ fn enter_next(state: &State, job: &Job, phase: &Phase) -> Option<Vec<Event>> {
         Tasks::OneBare => (one(), None),
     };
     let mut events = Vec::with_capacity(2);
-    if step.commits {
+    if step.commits && !job.committed {
         events.push(match &job.marker {
             Some((marker, root)) => {
                 event::BackupCommitStarted { job: job.id.0, marker: marker.clone(), root: *root }
