@@ -66,6 +66,23 @@ impl PlanWriter {
         self.enter(start)
     }
 
+    /// Decodes a record that was pushed before.
+    ///
+    /// # Errors
+    /// Where there is no such record or it is no `T`.
+    pub fn peek<T: DeserializeOwned>(&self, index: u32) -> Result<T, BlobError> {
+        let at = index as usize * ENTRY_BYTES;
+        let record = self.entries.get(at..at + ENTRY_BYTES).and_then(|entry| {
+            let start = usize::try_from(u64_at(entry, 0)).ok()?;
+            self.bytes.get(start..)?.get(..u32_at(entry, 8) as usize)
+        });
+        let Some(record) = record else {
+            return Err(broken(format!("plan record {index} was not pushed yet")));
+        };
+        postcard::from_bytes(record)
+            .map_err(|error| broken(format!("plan record {index} cannot be decoded: {error}")))
+    }
+
     /// How many records there are so far.
     pub fn count(&self) -> u32 {
         self.count

@@ -105,6 +105,7 @@ pub(crate) struct Task<'a> {
 mod backup;
 pub(crate) mod failure;
 mod hashes;
+mod parallel;
 mod restore;
 
 /// Runs one task to its end. Once a job's last work is done its blobs go too.

@@ -1,0 +1,63 @@
+//! The last work of a backup: nothing of the job stays but the snapshot, or nothing at all.
+
+use std::time::Duration;
+
+use holdfast_repository::ObjectKey;
+
+use super::records::open_upload;
+use crate::order::{Failure, FailureClass, Output};
+use crate::work::Task;
+
+/// How long the remote part of a discard may take: a cancel must not wait for a remote that hangs.
+const DISCARD_TIME: Duration = Duration::from_secs(3);
+
+/// After the end: local snapshots, pin and intent go.
+pub(crate) fn release(task: &Task<'_>) -> Result<Output, Failure> {
+    task.env.storage.release(task.order.op())?;
+    let (repository, writer) = super::repository(task)?;
+    repository.end(task.context, &writer)?;
+    Ok(Output::Done)
+}
+
+/// Takes a cancelled backup back: what is local first, then what only this job uploaded, its label and its intent.
+pub(crate) fn discard(task: &Task<'_>) -> Result<Output, Failure> {
+    task.env.storage.release(task.order.op())?;
+    let context = task.context.clone().with_timeout(DISCARD_TIME);
+    let task = Task {
+        context: &context,
+        ..*task
+    };
+    discard_remote(&task).map_err(|failure| match failure.class {
+        // Nobody asked this worker to let go: the time was over.
+        FailureClass::Stopped if !context.cancel_token().is_cancelled() => {
+            Failure::new(FailureClass::Retry, failure.message)
+        }
+        _ => failure,
+    })?;
+    Ok(Output::Done)
+}
+
+fn discard_remote(task: &Task<'_>) -> Result<(), Failure> {
+    let (repository, writer) = super::repository(task)?;
+    let written = written(task)?;
+    let label = &super::spec(task)?.label;
+    let done = repository.discard(task.context, &writer, label, &written)?;
+    log::info!(
+        "job {}: of {} planned objects {} are kept for others",
+        task.order.job,
+        written.len(),
+        done.kept
+    );
+    Ok(())
+}
+
+/// The objects that the job may have put: none before they were planned, and none where an earlier run of this work came
+/// so far that the plans went, too.
+fn written(task: &Task<'_>) -> Result<Vec<ObjectKey>, Failure> {
+    let Some(hash) = task.order.plan else { return Ok(Vec::new()) };
+    if task.env.blobs.len(task.order.job, hash)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let plan = open_upload(task)?;
+    plan.list(plan.head.written)
+}

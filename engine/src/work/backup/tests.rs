@@ -1,0 +1,1 @@
+//! The works of a backup, one after the other, over twins.
