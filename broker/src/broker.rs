@@ -162,9 +162,10 @@ impl fmt::Display for Description {
 /// Moves whole objects to and from one remote system.
 ///
 /// Methods block and may be called from any number of threads. Each request ends with
-/// [`ErrorClass::Cancelled`] soon after its [`Context`] does. An adapter does not retry on its
-/// own; it classes each failure by [`ErrorClass`] and says [`ErrorClass::Ambiguous`] where it
-/// cannot know whether a put took effect.
+/// [`ErrorClass::Cancelled`] soon after its [`Context`] does; one whose context has ended before it
+/// began has no effect, while one that is cancelled under way may have had its effect. An adapter
+/// does not retry on its own; it classes each failure by [`ErrorClass`] and says
+/// [`ErrorClass::Ambiguous`] where it cannot know whether a put took effect.
 ///
 /// What callers must *not* assume: that a put can be renamed, that folders exist, that a put which
 /// failed left nothing behind ([`Description::atomic_put`]), that times on the remote mean

@@ -57,6 +57,17 @@ pub fn parse(text: &str) -> Result<Location, Error> {
         );
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if let Some((user, host)) = authority
+        .rsplit_once('@')
+        .filter(|(user, _)| user.contains(':'))
+    {
+        // A location is shown to users and kept in the clear; the message must not show it either.
+        let user = user.split(':').next().unwrap_or("");
+        let text = format!("location \"{scheme}://{user}:***@{host}/…\" holds a password");
+        return Err(Error::invalid(format!(
+            "{text}, expected it among the properties"
+        )));
+    }
     let path = path.trim_matches('/');
     if path
         .split('/')
@@ -185,6 +196,15 @@ mod tests {
             assert_eq!(error.class(), crate::ErrorClass::Invalid);
             assert!(error.message().contains(&format!("{text:?}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_password_in_a_location_is_refused_and_not_repeated() {
+        let error = parse("sftp://anna:s3cret@host/x").expect_err("password");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        assert!(error.message().contains("anna:***@host"), "{error}");
+        parse("sftp://anna@host/x").expect("a user is no secret");
+        parse("abfss://container@account.host/x").expect("nor is a container");
     }
 
     proptest! {

@@ -3,12 +3,14 @@
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::ops::Range;
 use std::time::Duration;
 
 use holdfast_broker::{
-    Bandwidth, BandwidthLimits, Broker, Calls, ErrorClass, Fault, FaultPlan, FaultRule,
-    LocalBroker, MemoryBroker, Record, Request, Retry, RetryPolicy, Throttle, ThrottleLimits,
-    Trouble, When, conformance,
+    Atomicity, Bandwidth, BandwidthLimits, Broker, BrokerExt, Calls, ConditionalPut, Context,
+    Description, Error, ErrorClass, Fault, FaultPlan, FaultRule, LocalBroker, MemoryBroker,
+    ObjectInfo, ObjectName, Page, PageToken, PutMode, PutOutcome, Record, Request, Retry,
+    RetryPolicy, Source, Throttle, ThrottleLimits, Trouble, Visit, When, conformance,
 };
 use tempfile::TempDir;
 
@@ -121,6 +123,83 @@ fn the_usual_nest_conforms() {
             quick_retries(),
         )
     });
+}
+
+/// A remote of the weaker kind, and honest about it: it looks before it puts, and a put that
+/// fails leaves what it has.
+struct Weak(MemoryBroker);
+
+impl Broker for Weak {
+    fn put(
+        &self,
+        ctx: &Context,
+        name: &ObjectName,
+        source: &dyn Source,
+        mode: PutMode,
+    ) -> Result<PutOutcome, Error> {
+        ctx.check()?;
+        if mode == PutMode::CreateIfAbsent && self.0.exists(ctx, name)? {
+            return Ok(PutOutcome::Exists);
+        }
+        let mut bytes = Vec::new();
+        let read = source.read(&mut |piece| {
+            ctx.check()?;
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        self.0
+            .put_bytes(&Context::new(), name, &bytes, PutMode::Overwrite)?;
+        read?;
+        match bytes.len() as u64 == source.len() {
+            true => Ok(PutOutcome::Created),
+            false => Err(Error::new(
+                ErrorClass::Corrupt,
+                "the source has another length",
+            )),
+        }
+    }
+
+    fn get_range(
+        &self,
+        ctx: &Context,
+        name: &ObjectName,
+        range: Range<u64>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Error> {
+        self.0.get_range(ctx, name, range, visit)
+    }
+
+    fn stat(&self, ctx: &Context, name: &ObjectName) -> Result<Option<ObjectInfo>, Error> {
+        self.0.stat(ctx, name)
+    }
+
+    fn list(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        // Pages shorter than asked for are allowed.
+        self.0.list(ctx, prefix, after, limit.min(2))
+    }
+
+    fn delete(&self, ctx: &Context, name: &ObjectName) -> Result<(), Error> {
+        self.0.delete(ctx, name)
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            atomic_put: Atomicity::MayTear,
+            conditional_put: ConditionalPut::Raced,
+            ..self.0.describe()
+        }
+    }
+}
+
+#[test]
+fn a_weaker_remote_that_says_so_conforms() {
+    check(|| Box::new(Weak(MemoryBroker::new())));
 }
 
 /// The names of the checks that a deviant broker fails.

@@ -47,9 +47,7 @@ impl<B: Broker> Fault<B> {
         ctx.check()?;
         match self.plan.next(request, name) {
             Some(Trouble::Fail(class)) => Err(planned(class, request, name)),
-            Some(Trouble::Hang) => loop {
-                ctx.sleep(HANG_STEP)?;
-            },
+            Some(Trouble::Hang) => Err(hang(ctx)),
             Some(Trouble::Delay(duration)) => {
                 ctx.sleep(duration)?;
                 Ok(None)
@@ -71,6 +69,10 @@ impl<B: Broker> Fault<B> {
             (Some(Trouble::LandThenFail(class)), _) => {
                 act()?;
                 Err(planned(class, request, name))
+            }
+            (Some(Trouble::LandThenHang), _) => {
+                act()?;
+                Err(hang(ctx))
             }
             (Some(Trouble::Lie), Some(answer)) => Ok(answer),
             _ => act(),
@@ -159,6 +161,10 @@ impl<B: Broker> Fault<B> {
                 self.inner.get_range(ctx, name, range, visit)?;
                 Err(planned(class, Request::Get, name.as_str()))
             }
+            Some(Trouble::LandThenHang) => {
+                self.inner.get_range(ctx, name, range, visit)?;
+                Err(hang(ctx))
+            }
             _ => self.inner.get_range(ctx, name, range, visit),
         }
     }
@@ -194,6 +200,15 @@ impl Source for Broken<'_> {
     }
 }
 
+/// Waits for the end of the context and gives its error.
+fn hang(ctx: &Context) -> Error {
+    loop {
+        if let Err(error) = ctx.sleep(HANG_STEP) {
+            return error;
+        }
+    }
+}
+
 fn planned(class: ErrorClass, request: Request, name: &str) -> Error {
     Error::new(
         class,
@@ -221,6 +236,10 @@ impl<B: Broker> Broker for Fault<B> {
             Some(Trouble::LandThenFail(class)) => {
                 self.inner.put(ctx, name, source, mode)?;
                 Err(planned(class, Request::Put, name.as_str()))
+            }
+            Some(Trouble::LandThenHang) => {
+                self.inner.put(ctx, name, source, mode)?;
+                Err(hang(ctx))
             }
             Some(Trouble::Lie) => {
                 source.read(&mut |_| ctx.check())?;

@@ -27,6 +27,9 @@ pub enum Trouble {
     /// It is done in full and then answered with a failure; with [`ErrorClass::Ambiguous`] the
     /// remote is honest about that.
     LandThenFail(ErrorClass),
+    /// It is done in full and then never answered until its context ends: the answer that comes
+    /// too late to be heard.
+    LandThenHang,
     /// A put leaves only its first bytes under the name and fails with [`ErrorClass::Ambiguous`].
     Tear {
         /// How many bytes are left visible.
@@ -51,7 +54,11 @@ impl Trouble {
     /// Whether it means anything for this kind of request.
     fn suits(self, request: Request) -> bool {
         match self {
-            Trouble::Fail(_) | Trouble::LandThenFail(_) | Trouble::Hang | Trouble::Delay(_) => true,
+            Trouble::Fail(_)
+            | Trouble::LandThenFail(_)
+            | Trouble::LandThenHang
+            | Trouble::Hang
+            | Trouble::Delay(_) => true,
             Trouble::FailAfter { .. } => matches!(request, Request::Put | Request::Get),
             Trouble::Tear { .. } => request == Request::Put,
             Trouble::Corrupt { .. } => request == Request::Get,

@@ -74,6 +74,21 @@ fn a_put_that_lands_and_fails_is_there() {
 }
 
 #[test]
+fn a_put_whose_answer_never_comes_is_there() {
+    let broker = broken(FaultRule::on(
+        Request::Put,
+        When::Always,
+        Trouble::LandThenHang,
+    ));
+    let ctx = Context::new()
+        .with_clock(Arc::new(ManualClock::new()))
+        .with_timeout(Duration::from_secs(60));
+    let put = broker.put_bytes(&ctx, &name(), b"abc", PutMode::CreateIfAbsent);
+    assert_eq!(put.expect_err("no answer").class(), ErrorClass::Cancelled);
+    assert_eq!(held(&broker).as_deref(), Some(b"abc".as_slice()));
+}
+
+#[test]
 fn a_lie_has_no_effect() {
     let broker = broken(FaultRule::on_any(When::Always, Trouble::Lie));
     let (ctx, old) = (Context::new(), ObjectName::parse("old").expect("name"));

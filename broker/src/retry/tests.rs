@@ -178,6 +178,39 @@ fn a_put_that_landed_unnoticed_counts_as_created() {
     );
 }
 
+/// A source during whose reading something lands under the name.
+struct Landing<'a>(&'a Setup, &'a [u8]);
+
+impl Source for Landing<'_> {
+    fn len(&self) -> u64 {
+        4
+    }
+
+    fn read(&self, visit: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let Landing(setup, landing) = self;
+        setup
+            .memory
+            .put_bytes(&Context::new(), &name(), landing, PutMode::CreateIfAbsent)?;
+        visit(b"ours")
+    }
+}
+
+#[test]
+fn a_put_that_lands_while_it_is_sent_again_counts_by_its_bytes() {
+    for (landing, expected) in [
+        (b"ours", PutOutcome::Created),
+        (b"else", PutOutcome::Exists),
+    ] {
+        let setup = Setup::new([puts(When::First(1), Trouble::Fail(ErrorClass::Ambiguous))]);
+        let source = Landing(&setup, landing);
+        let put = setup
+            .broker
+            .put(&setup.ctx(), &name(), &source, PutMode::CreateIfAbsent);
+        assert_eq!(put.expect("answered"), expected);
+        assert_eq!(setup.held().as_deref(), Some(landing.as_slice()));
+    }
+}
+
 #[test]
 fn a_put_that_got_lost_is_sent_again() {
     let setup = Setup::new([puts(When::First(2), Trouble::Fail(ErrorClass::Ambiguous))]);
