@@ -138,3 +138,62 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    fn name(stage: Stage) -> &'static str {
+        match stage {
+            Stage::Backup(state) => state.name(),
+            Stage::Restore(state) => state.name(),
+        }
+    }
+
+    fn table(kind: fn(Stage) -> bool) -> String {
+        let mut text = String::from(
+            "| In state | when all tasks of | are done | the job enters | with tasks of | point of no return |\n\
+             |---|---|---|---|---|---|\n",
+        );
+        for step in MOVES.iter().filter(|step| kind(step.from.0)) {
+            let tasks = match step.tasks {
+                Tasks::Planned => "as planned",
+                _ => "one",
+            };
+            let _ = writeln!(
+                text,
+                "| {} | `{:?}` | → | {} | `{:?}` ({tasks}) | {} |",
+                name(step.from.0),
+                step.from.1,
+                name(step.to.0),
+                step.to.1,
+                if step.commits { "yes" } else { "" }
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn the_document_holds_the_tables_of_the_code() {
+        let document = include_str!("../../../docs/states.md");
+        for kind in [
+            (|stage| matches!(stage, Stage::Backup(_))) as fn(Stage) -> bool,
+            |stage| matches!(stage, Stage::Restore(_)),
+        ] {
+            let expected = table(kind);
+            assert!(document.contains(&expected), "docs/states.md lacks this table:\n{expected}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_a_work_is_read_back_and_each_work_belongs_somewhere() {
+        for work in Work::ALL {
+            assert_eq!(Work::from_number(work as u8), Some(work));
+            let moves = MOVES.iter().any(|step| step.from.1 == work || step.to.1 == work);
+            assert_eq!(moves, !work.is_cleanup(), "{work:?}");
+        }
+        assert_eq!(Work::from_number(0), None);
+    }
+}
