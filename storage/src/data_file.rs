@@ -32,7 +32,11 @@ impl LocalFile {
                 format!("data file '{}' is not a regular file", path.display()),
             ));
         }
-        Ok(Self { file, path: path.to_owned(), len: meta.len() })
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            len: meta.len(),
+        })
     }
 
     fn fault(&self, e: &io::Error) -> Error {
@@ -47,7 +51,10 @@ impl LocalFile {
         }
         Err(Error::new(
             ErrorKind::ReplicaFault,
-            format!("data file '{}' has {len} bytes, expected at least {end}", self.path.display()),
+            format!(
+                "data file '{}' has {len} bytes, expected at least {end}",
+                self.path.display()
+            ),
         ))
     }
 
@@ -159,8 +166,14 @@ mod tests {
         let window = WINDOW as usize;
         let (_dir, path, bytes) = file(2 * window + 12_345);
         let open = LocalFile::open(&path).unwrap();
-        let ranges =
-            [0..bytes.len(), 5..6, window - 1..window + 1, 100..2 * window + 12_345, 7..7, 0..window];
+        let ranges = [
+            0..bytes.len(),
+            5..6,
+            window - 1..window + 1,
+            100..2 * window + 12_345,
+            7..7,
+            0..window,
+        ];
         for range in ranges {
             let mut got = Vec::new();
             let asked = range.start as u64..range.end as u64;

@@ -24,13 +24,20 @@ pub(crate) struct Digested {
 impl Digested {
     /// Whether this is the content that `entry` promises; what it does not promise agrees.
     pub(crate) fn agrees_with(&self, entry: &FileEntry) -> bool {
-        self.len == entry.len && entry.hash.is_none_or(|hash| hash == self.hash)
+        self.len == entry.len
+            && entry.hash.is_none_or(|hash| hash == self.hash)
+            && (entry.segments.is_empty() || entry.segments == self.segments)
     }
 }
 
 impl Digest {
     pub(crate) fn new() -> Self {
-        Self { whole: blake3::Hasher::new(), segment: None, segments: Vec::new(), len: 0 }
+        Self {
+            whole: blake3::Hasher::new(),
+            segment: None,
+            segments: Vec::new(),
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -65,7 +72,11 @@ impl Digest {
             self.end_segment();
         }
         let hash = FileHash(*self.whole.finalize().as_bytes());
-        Digested { len: self.len, hash, segments: self.segments }
+        Digested {
+            len: self.len,
+            hash,
+            segments: self.segments,
+        }
     }
 }
 
@@ -83,7 +94,10 @@ mod tests {
                 digest.update(piece);
             }
             let found = digest.finish();
-            assert_eq!((found.len, found.hash), (len as u64, FileHash::of(&bytes[..len])));
+            assert_eq!(
+                (found.len, found.hash),
+                (len as u64, FileHash::of(&bytes[..len]))
+            );
             let expected: Vec<FileHash> = match len > segment {
                 true => bytes[..len].chunks(segment).map(FileHash::of).collect(),
                 false => Vec::new(),

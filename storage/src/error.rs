@@ -41,7 +41,10 @@ pub struct Error {
 impl Error {
     /// An error of `kind` whose `message` names the thing, the value found and the value expected.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// What the caller can do.

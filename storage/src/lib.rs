@@ -5,6 +5,7 @@
 //! storage for nodes that have none of their own. This crate knows tables, versions and replicas. It must not know
 //! jobs, brokers or repositories: an operation reaches it as an [`OpId`] and nothing more.
 
+pub mod conformance;
 mod contract;
 mod data_file;
 mod digest;

@@ -18,7 +18,9 @@ const MAX_NAME: usize = 256;
 /// `Invalid`, naming `what` and the name.
 pub fn check_object(what: &str, name: &str) -> Result<(), Error> {
     let mut bytes = name.bytes();
-    let head = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let head = bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     let tail = bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if head && tail && name.len() <= MAX_NAME {
         return Ok(());
@@ -64,7 +66,9 @@ pub fn check_backend(name: &str) -> Result<(), Error> {
     let fine = !name.is_empty()
         && name.len() <= 128
         && !name.starts_with('.')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b));
     if fine {
         return Ok(());
     }
@@ -90,7 +94,10 @@ pub fn check_file(name: &str) -> Result<(), Error> {
         ))
     };
     if name.len() > MAX_PATH {
-        return wrong(&format!("has {} bytes, expected at most {MAX_PATH}", name.len()));
+        return wrong(&format!(
+            "has {} bytes, expected at most {MAX_PATH}",
+            name.len()
+        ));
     }
     if name.contains('\0') {
         return wrong("has a NUL byte");
@@ -100,7 +107,10 @@ pub fn check_file(name: &str) -> Result<(), Error> {
             "" => return wrong("is empty, absolute or has an empty part"),
             "." | ".." => return wrong("has a part '.' or '..'"),
             _ if part.len() > MAX_PART => {
-                return wrong(&format!("has a part of {} bytes, expected at most 255", part.len()));
+                return wrong(&format!(
+                    "has a part of {} bytes, expected at most 255",
+                    part.len()
+                ));
             }
             _ => {}
         }
@@ -148,20 +158,47 @@ mod tests {
             assert!(check_object("table", good).is_ok(), "{good}");
         }
         for bad in ["", "1a", "a b", "a/b", "..", "ü", "a\n", &"x".repeat(257)] {
-            assert_eq!(check_object("table", bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
+            assert_eq!(
+                check_object("table", bad).unwrap_err().kind(),
+                ErrorKind::Invalid,
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn file_names_stay_below_their_folder() {
         let long = "ü".repeat(127);
-        for good in ["a", "a b/ü.txt", "...", "-", " ", "a\\b", "new\nline", long.as_str()] {
+        for good in [
+            "a",
+            "a b/ü.txt",
+            "...",
+            "-",
+            " ",
+            "a\\b",
+            "new\nline",
+            long.as_str(),
+        ] {
             assert!(check_file(good).is_ok(), "{good}");
         }
         let deep = "abcdefghi/".repeat(409) + "123456";
-        let parts = ["", "/a", "a//b", "a/", ".", "a/../b", "a\0", &"x".repeat(256), &deep];
+        let parts = [
+            "",
+            "/a",
+            "a//b",
+            "a/",
+            ".",
+            "a/../b",
+            "a\0",
+            &"x".repeat(256),
+            &deep,
+        ];
         for bad in parts {
-            assert_eq!(check_file(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
+            assert_eq!(
+                check_file(bad).unwrap_err().kind(),
+                ErrorKind::Invalid,
+                "{bad}"
+            );
         }
     }
 
@@ -169,7 +206,10 @@ mod tests {
     fn partition_and_backend_names_are_safe_as_folders() {
         assert!(check_partition("2024 Q1=ü").is_ok() && check_backend("10.0.0.1:9050").is_ok());
         for bad in ["", ".", "..", "a/b", "a\tb"] {
-            assert!(check_partition(bad).is_err() && check_backend(bad).is_err(), "{bad}");
+            assert!(
+                check_partition(bad).is_err() && check_backend(bad).is_err(),
+                "{bad}"
+            );
         }
     }
 
@@ -177,7 +217,10 @@ mod tests {
     fn disk_names_are_stable() {
         let key = DiskKey::of("a/b.txt");
         assert_eq!(key.file_name().len(), 32);
-        assert_eq!(key.file_name(), blake3::hash(b"a/b.txt").to_hex()[..32].to_owned());
+        assert_eq!(
+            key.file_name(),
+            blake3::hash(b"a/b.txt").to_hex()[..32].to_owned()
+        );
         assert!(key.bucket(7) < 7 && key.bucket(0) == 0);
     }
 }

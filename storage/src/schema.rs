@@ -25,7 +25,11 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, expected {}", self.what, self.found, self.expected)
+        write!(
+            f,
+            "{} is {}, expected {}",
+            self.what, self.found, self.expected
+        )
     }
 }
 
@@ -34,9 +38,16 @@ impl fmt::Display for Difference {
 pub fn same_bounds(a: &Bounds, b: &Bounds) -> bool {
     match (a, b) {
         (Bounds::All, Bounds::All) => true,
-        (Bounds::Range { lower: la, upper: ua }, Bounds::Range { lower: lb, upper: ub }) => {
-            same_end(la.as_deref(), lb.as_deref()) && same_end(ua.as_deref(), ub.as_deref())
-        }
+        (
+            Bounds::Range {
+                lower: la,
+                upper: ua,
+            },
+            Bounds::Range {
+                lower: lb,
+                upper: ub,
+            },
+        ) => same_end(la.as_deref(), lb.as_deref()) && same_end(ua.as_deref(), ub.as_deref()),
         (Bounds::List { items: a }, Bounds::List { items: b }) => {
             a.iter().collect::<BTreeSet<_>>() == b.iter().collect::<BTreeSet<_>>()
         }
@@ -48,7 +59,16 @@ pub fn same_bounds(a: &Bounds, b: &Bounds) -> bool {
 /// beside each other in one table.
 pub fn overlaps(a: &Bounds, b: &Bounds) -> bool {
     match (a, b) {
-        (Bounds::Range { lower: la, upper: ua }, Bounds::Range { lower: lb, upper: ub }) => {
+        (
+            Bounds::Range {
+                lower: la,
+                upper: ua,
+            },
+            Bounds::Range {
+                lower: lb,
+                upper: ub,
+            },
+        ) => {
             let empty = is_empty_range(la.as_deref(), ua.as_deref())
                 || is_empty_range(lb.as_deref(), ub.as_deref());
             !empty
@@ -164,7 +184,13 @@ fn fill(out: &mut [u32], text: &str, separator: char) -> Option<()> {
 /// columns in order, then keys, partitioning, distribution. Comments and properties do not count.
 pub fn difference(found: &TableSchema, expected: &TableSchema) -> Option<Difference> {
     columns_difference(&found.columns, &expected.columns)
-        .or_else(|| differ("keys type", keys_text(found.keys_type), keys_text(expected.keys_type)))
+        .or_else(|| {
+            differ(
+                "keys type",
+                keys_text(found.keys_type),
+                keys_text(expected.keys_type),
+            )
+        })
         .or_else(|| differ_names("key columns", &found.key_columns, &expected.key_columns))
         .or_else(|| partitioning_difference(&found.partitioning, &expected.partitioning))
         .or_else(|| distribution_difference(&found.distribution, &expected.distribution))
@@ -179,8 +205,8 @@ fn differ(what: &str, found: &str, expected: &str) -> Option<Difference> {
 }
 
 fn differ_names(what: &str, found: &[String], expected: &[String]) -> Option<Difference> {
-    let same = found.len() == expected.len()
-        && found.iter().zip(expected).all(|(a, b)| same_name(a, b));
+    let same =
+        found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| same_name(a, b));
     (!same).then(|| Difference {
         what: what.to_owned(),
         found: format!("({})", found.join(", ")),
@@ -195,13 +221,21 @@ fn same_name(a: &str, b: &str) -> bool {
 fn columns_difference(found: &[Column], expected: &[Column]) -> Option<Difference> {
     for (i, (a, b)) in found.iter().zip(expected).enumerate() {
         if !same_name(&a.name, &b.name) {
-            return differ(&format!("name of column {}", i + 1), &quoted(&a.name), &quoted(&b.name));
+            return differ(
+                &format!("name of column {}", i + 1),
+                &quoted(&a.name),
+                &quoted(&b.name),
+            );
         }
         if let Some(difference) = column_difference(a, b) {
             return Some(difference);
         }
     }
-    differ("number of columns", &found.len().to_string(), &expected.len().to_string())
+    differ(
+        "number of columns",
+        &found.len().to_string(),
+        &expected.len().to_string(),
+    )
 }
 
 fn column_difference(found: &Column, expected: &Column) -> Option<Difference> {
@@ -209,20 +243,31 @@ fn column_difference(found: &Column, expected: &Column) -> Option<Difference> {
     let type_of = |c: &Column| c.data_type.to_ascii_uppercase();
     let null_of = |c: &Column| if c.nullable { "NULL" } else { "NOT NULL" };
     let default_of = |c: &Column| c.default.as_deref().map_or("absent".to_owned(), quoted);
-    let aggregation_of =
-        |c: &Column| c.aggregation.as_deref().map_or("absent".to_owned(), str::to_ascii_uppercase);
-    differ(&format!("type of column '{name}'"), &type_of(found), &type_of(expected))
-        .or_else(|| {
-            differ(&format!("nullability of column '{name}'"), null_of(found), null_of(expected))
-        })
-        .or_else(|| {
-            let what = format!("default of column '{name}'");
-            differ(&what, &default_of(found), &default_of(expected))
-        })
-        .or_else(|| {
-            let what = format!("aggregation of column '{name}'");
-            differ(&what, &aggregation_of(found), &aggregation_of(expected))
-        })
+    let aggregation_of = |c: &Column| {
+        c.aggregation
+            .as_deref()
+            .map_or("absent".to_owned(), str::to_ascii_uppercase)
+    };
+    differ(
+        &format!("type of column '{name}'"),
+        &type_of(found),
+        &type_of(expected),
+    )
+    .or_else(|| {
+        differ(
+            &format!("nullability of column '{name}'"),
+            null_of(found),
+            null_of(expected),
+        )
+    })
+    .or_else(|| {
+        let what = format!("default of column '{name}'");
+        differ(&what, &default_of(found), &default_of(expected))
+    })
+    .or_else(|| {
+        let what = format!("aggregation of column '{name}'");
+        differ(&what, &aggregation_of(found), &aggregation_of(expected))
+    })
 }
 
 fn quoted(text: &str) -> String {

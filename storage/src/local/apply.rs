@@ -3,7 +3,9 @@
 
 use holdfast_journal::{Projection, Record, Seq};
 
-use super::events::{CatalogEvent, Chunk, ChunksAdded, PartitionAdded, PinTableTaken, TableCreated};
+use super::events::{
+    CatalogEvent, Chunk, ChunksAdded, PartitionAdded, PinTableTaken, TableCreated,
+};
 use super::state::{
     Backend, ChunkState, Database, Freed, ListRef, Partition, PinPartitionState, PinState,
     PinTableState, PinTabletState, State, Table, Tablet, broken,
@@ -13,9 +15,10 @@ use crate::model::{Access, Bounds, PartitionMeta};
 
 impl Projection<CatalogEvent> for State {
     fn apply(&mut self, record: &Record<CatalogEvent>) -> Result<(), holdfast_journal::Error> {
-        self.apply_event(record.seq.get(), record.at_ms, &record.event).map_err(|e| {
-            holdfast_journal::Error::rejected(format!("catalog event {}: {e}", record.seq))
-        })
+        self.apply_event(record.seq.get(), record.at_ms, &record.event)
+            .map_err(|e| {
+                holdfast_journal::Error::rejected(format!("catalog event {}: {e}", record.seq))
+            })
     }
 
     fn position(&self) -> Seq {
@@ -34,13 +37,20 @@ impl State {
         match event {
             CatalogEvent::BackendAdded(e) => {
                 self.saw_id(e.id);
-                let backend = Backend { name: e.name.clone(), replicas: 0, bytes: 0 };
+                let backend = Backend {
+                    name: e.name.clone(),
+                    replicas: 0,
+                    bytes: 0,
+                };
                 self.backends.insert(e.id, backend);
             }
             CatalogEvent::BackendDropped(e) => self.drop_backend(e.id),
             CatalogEvent::DatabaseCreated(e) => {
                 self.saw_id(e.id);
-                let database = Database { name: e.name.clone(), tables: Default::default() };
+                let database = Database {
+                    name: e.name.clone(),
+                    tables: Default::default(),
+                };
                 self.databases.insert(e.id, database);
                 self.database_names.insert(e.name.clone(), e.id);
             }
@@ -96,7 +106,10 @@ impl State {
     }
 
     pub(super) fn drop_database(&mut self, id: u64) -> Result<(), Error> {
-        let database = self.databases.remove(&id).ok_or_else(|| broken("database", id))?;
+        let database = self
+            .databases
+            .remove(&id)
+            .ok_or_else(|| broken("database", id))?;
         self.database_names.remove(&database.name);
         for table in database.tables.values() {
             let held = self.drop_table(*table)?;
@@ -107,8 +120,10 @@ impl State {
 
     fn create_table(&mut self, e: &TableCreated) -> Result<(), Error> {
         self.saw_id(e.id);
-        let database =
-            self.databases.get_mut(&e.database).ok_or_else(|| broken("database", e.database))?;
+        let database = self
+            .databases
+            .get_mut(&e.database)
+            .ok_or_else(|| broken("database", e.database))?;
         database.tables.insert(e.name.clone(), e.id);
         let table = Table {
             database: e.database,
@@ -140,7 +155,10 @@ impl State {
     fn add_partition(&mut self, e: &PartitionAdded, at_ms: u64) -> Result<(), Error> {
         self.saw_id(e.id);
         let bounds: Bounds = from_json("bounds", &e.bounds)?;
-        let table = self.tables.get_mut(&e.table).ok_or_else(|| broken("table", e.table))?;
+        let table = self
+            .tables
+            .get_mut(&e.table)
+            .ok_or_else(|| broken("table", e.table))?;
         table.partitions.push(e.id);
         table.by_name.insert(e.name.clone(), e.id);
         let meta = PartitionMeta {
@@ -183,9 +201,14 @@ impl State {
     /// Removes a partition; returns the chunks that its tablets held.
     pub(super) fn drop_partition(&mut self, id: u64) -> Result<Vec<u64>, Error> {
         let held = self.empty_partition(id)?;
-        let partition = self.partitions.remove(&id).ok_or_else(|| broken("partition", id))?;
+        let partition = self
+            .partitions
+            .remove(&id)
+            .ok_or_else(|| broken("partition", id))?;
         for tablet in partition.tablets() {
-            let Some(tablet) = self.tablets.remove(&tablet) else { continue };
+            let Some(tablet) = self.tablets.remove(&tablet) else {
+                continue;
+            };
             for replica in tablet.replicas {
                 if let Some(backend) = self.backends.get_mut(&replica) {
                     backend.replicas = backend.replicas.saturating_sub(1);
@@ -201,11 +224,17 @@ impl State {
 
     /// Takes all chunks out of the visible version; returns them, still held.
     pub(super) fn empty_partition(&mut self, id: u64) -> Result<Vec<u64>, Error> {
-        let partition = self.partitions.get_mut(&id).ok_or_else(|| broken("partition", id))?;
+        let partition = self
+            .partitions
+            .get_mut(&id)
+            .ok_or_else(|| broken("partition", id))?;
         (partition.files, partition.bytes) = (0, 0);
         let mut held = Vec::new();
         for id in partition.tablets() {
-            let tablet = self.tablets.get_mut(&id).ok_or_else(|| broken("tablet", id))?;
+            let tablet = self
+                .tablets
+                .get_mut(&id)
+                .ok_or_else(|| broken("tablet", id))?;
             for replica in &tablet.replicas {
                 if let Some(backend) = self.backends.get_mut(replica) {
                     backend.bytes = backend.bytes.saturating_sub(tablet.bytes);
@@ -218,7 +247,10 @@ impl State {
     }
 
     pub(super) fn publish(&mut self, id: u64, version: u64, at_ms: u64) -> Result<(), Error> {
-        let partition = self.partitions.get_mut(&id).ok_or_else(|| broken("partition", id))?;
+        let partition = self
+            .partitions
+            .get_mut(&id)
+            .ok_or_else(|| broken("partition", id))?;
         (partition.version, partition.since_ms) = (version, at_ms);
         Ok(())
     }
@@ -236,7 +268,12 @@ impl State {
         self.saw_id(chunk.id);
         self.saw_id(list);
         *self.lists.entry(list).or_insert(0) += 1;
-        let place = ListRef { list, offset: chunk.offset, len: chunk.len, hash: chunk.hash };
+        let place = ListRef {
+            list,
+            offset: chunk.offset,
+            len: chunk.len,
+            hash: chunk.hash,
+        };
         let state = ChunkState {
             tablet: chunk.tablet,
             list: place,
@@ -253,8 +290,10 @@ impl State {
             let chunk = self.chunk(chunk)?;
             (chunk.files, chunk.bytes)
         };
-        let tablet =
-            self.tablets.get_mut(&tablet_id).ok_or_else(|| broken("tablet", tablet_id))?;
+        let tablet = self
+            .tablets
+            .get_mut(&tablet_id)
+            .ok_or_else(|| broken("tablet", tablet_id))?;
         tablet.chunks.push(chunk);
         tablet.files += files;
         tablet.bytes += bytes;
@@ -264,7 +303,10 @@ impl State {
             }
         }
         let id = tablet.partition;
-        let partition = self.partitions.get_mut(&id).ok_or_else(|| broken("partition", id))?;
+        let partition = self
+            .partitions
+            .get_mut(&id)
+            .ok_or_else(|| broken("partition", id))?;
         partition.files += files;
         partition.bytes += bytes;
         Ok(())
@@ -273,7 +315,10 @@ impl State {
     /// Ends one hold on each of these chunks; what nobody holds any more is set free.
     pub(super) fn let_go(&mut self, chunks: Vec<u64>) -> Result<(), Error> {
         for id in chunks {
-            let chunk = self.chunks.get_mut(&id).ok_or_else(|| broken("chunk", id))?;
+            let chunk = self
+                .chunks
+                .get_mut(&id)
+                .ok_or_else(|| broken("chunk", id))?;
             chunk.holders = chunk.holders.saturating_sub(1);
             if chunk.holders > 0 {
                 continue;
@@ -281,7 +326,10 @@ impl State {
             let (tablet, list) = (chunk.tablet, chunk.list.list);
             self.chunks.remove(&id);
             self.freed.push(Freed::Chunk { id, tablet });
-            let left = self.lists.get_mut(&list).ok_or_else(|| broken("list", list))?;
+            let left = self
+                .lists
+                .get_mut(&list)
+                .ok_or_else(|| broken("list", list))?;
             *left = left.saturating_sub(1);
             if *left == 0 {
                 self.lists.remove(&list);
@@ -297,13 +345,23 @@ impl State {
         let mut pin = self.pins.remove(&e.op).ok_or_else(|| broken("pin", e.op))?;
         if pin.tables.last().is_none_or(|t| t.id != e.table) {
             let partitions = Vec::new();
-            pin.tables.push(PinTableState { id: e.table, name, schema, partitions });
+            pin.tables.push(PinTableState {
+                id: e.table,
+                name,
+                schema,
+                partitions,
+            });
         }
         for id in &e.partitions {
-            let partition = self.partitions.get(id).ok_or_else(|| broken("partition", *id))?;
+            let partition = self
+                .partitions
+                .get(id)
+                .ok_or_else(|| broken("partition", *id))?;
             for tablet_id in partition.tablets() {
-                let tablet =
-                    self.tablets.get(&tablet_id).ok_or_else(|| broken("tablet", tablet_id))?;
+                let tablet = self
+                    .tablets
+                    .get(&tablet_id)
+                    .ok_or_else(|| broken("tablet", tablet_id))?;
                 for chunk in &tablet.chunks {
                     let held = self.chunks.get_mut(chunk);
                     held.ok_or_else(|| broken("chunk", *chunk))?.holders += 1;
@@ -331,6 +389,9 @@ impl State {
 
 fn from_json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|e| {
-        Error::new(crate::ErrorKind::Damaged, format!("{what} in the catalog is not readable: {e}"))
+        Error::new(
+            crate::ErrorKind::Damaged,
+            format!("{what} in the catalog is not readable: {e}"),
+        )
     })
 }

@@ -1,9 +1,7 @@
 //! The part of the state's only writer that takes in the events of restores: targets, marks, the one commit.
 
 use super::events::{CatalogEvent, RestoreStarted, RestoreTablePlanned};
-use super::state::{
-    Phase, PlannedPartition, PlannedTable, RestoreState, State, broken, holder,
-};
+use super::state::{Phase, PlannedPartition, PlannedTable, RestoreState, State, broken, holder};
 use crate::Error;
 use crate::model::{Access, OpId};
 
@@ -38,7 +36,9 @@ impl State {
     }
 
     fn restore_mut(&mut self, op: u64) -> Result<&mut RestoreState, Error> {
-        self.restores.get_mut(&op).ok_or_else(|| broken("restore", op))
+        self.restores
+            .get_mut(&op)
+            .ok_or_else(|| broken("restore", op))
     }
 
     fn start_restore(&mut self, e: &RestoreStarted) {
@@ -59,7 +59,10 @@ impl State {
     /// Marks a table, or one partition of it where `partition` is not 0.
     fn mark(&mut self, table: u64, partition: u64, access: Access) -> Result<(), Error> {
         if partition == 0 {
-            let found = self.tables.get_mut(&table).ok_or_else(|| broken("table", table))?;
+            let found = self
+                .tables
+                .get_mut(&table)
+                .ok_or_else(|| broken("table", table))?;
             found.access = access;
         } else {
             let found = self.partitions.get_mut(&partition);
@@ -83,7 +86,10 @@ impl State {
                 targets.push((tablet, chunk));
                 chunk += 1;
             }
-            planned.push(PlannedPartition { id: partition.id, created: partition.created });
+            planned.push(PlannedPartition {
+                id: partition.id,
+                created: partition.created,
+            });
         }
         self.saw_id(chunk);
         let restore = self.restore_mut(e.op)?;
@@ -100,7 +106,10 @@ impl State {
     }
 
     fn commit_restore(&mut self, op: u64, at_ms: u64) -> Result<(), Error> {
-        let mut restore = self.restores.remove(&op).ok_or_else(|| broken("restore", op))?;
+        let mut restore = self
+            .restores
+            .remove(&op)
+            .ok_or_else(|| broken("restore", op))?;
         let mut replaced = Vec::new();
         for table in &restore.tables {
             for partition in &table.partitions {
@@ -135,7 +144,10 @@ impl State {
     }
 
     fn abort_restore(&mut self, op: u64) -> Result<(), Error> {
-        let restore = self.restores.remove(&op).ok_or_else(|| broken("restore", op))?;
+        let restore = self
+            .restores
+            .remove(&op)
+            .ok_or_else(|| broken("restore", op))?;
         for table in &restore.tables {
             if table.created {
                 let held = self.drop_table(table.id)?;
@@ -156,7 +168,10 @@ impl State {
             self.mark(*table, *partition, Access::Normal)?;
         }
         self.let_go(restore.placed)?;
-        let empty = self.databases.get(&restore.database).is_some_and(|d| d.tables.is_empty());
+        let empty = self
+            .databases
+            .get(&restore.database)
+            .is_some_and(|d| d.tables.is_empty());
         if restore.created_database && empty {
             self.drop_database(restore.database)?;
         }
@@ -165,12 +180,15 @@ impl State {
 
     /// Whether an operation works on tables of this database or made it and is not committed.
     pub(crate) fn database_holder(&self, database: u64) -> Option<OpId> {
-        let by_restore = self.restores.iter().find(|(_, r)| {
-            r.database == database && r.phase != Phase::Committed
-        });
+        let by_restore = self
+            .restores
+            .iter()
+            .find(|(_, r)| r.database == database && r.phase != Phase::Committed);
         by_restore.map(|(op, _)| OpId(*op)).or_else(|| {
             let tables = self.databases.get(&database)?.tables.values();
-            tables.filter_map(|t| holder(self.tables.get(t)?.access)).next()
+            tables
+                .filter_map(|t| holder(self.tables.get(t)?.access))
+                .next()
         })
     }
 }

@@ -38,7 +38,10 @@ impl LocalStorage {
 
     fn alive_backends(&self) -> BTreeSet<u64> {
         let state = self.ledger.read();
-        let alive = state.backends.iter().filter(|(_, b)| is_alive(&self.layout.backend(&b.name)));
+        let alive = state
+            .backends
+            .iter()
+            .filter(|(_, b)| is_alive(&self.layout.backend(&b.name)));
         alive.map(|(id, _)| *id).collect()
     }
 
@@ -65,11 +68,17 @@ impl LocalStorage {
                 .map(|p| PinnedPartition {
                     meta: p.meta.clone(),
                     version: p.version,
-                    tablets: (p.first_tablet..).zip(0..p.meta.buckets).filter_map(tablet).collect(),
+                    tablets: (p.first_tablet..)
+                        .zip(0..p.meta.buckets)
+                        .filter_map(tablet)
+                        .collect(),
                 })
                 .collect(),
         });
-        Pin { position: CatalogPosition(pin.position), tables: tables.collect() }
+        Pin {
+            position: CatalogPosition(pin.position),
+            tables: tables.collect(),
+        }
     }
 
     pub(super) fn list_pinned(&self, op: OpId, tablet: TabletId) -> Result<Vec<FileEntry>, Error> {
@@ -149,7 +158,10 @@ impl LocalStorage {
             .map(|file| Arc::new(file) as Arc<dyn DataFile>)
             .map_err(|e| {
                 let name = name.escape_debug();
-                Error::new(e.kind(), format!("file '{name}' of tablet {tablet}: {}", e.message()))
+                Error::new(
+                    e.kind(),
+                    format!("file '{name}' of tablet {tablet}: {}", e.message()),
+                )
             })
     }
 
@@ -195,10 +207,24 @@ fn pin_events(
         }
         let op = op.0;
         if partitions.is_empty() {
-            out.push(PinTableTaken { op, table, partitions: Vec::new() }.into());
+            out.push(
+                PinTableTaken {
+                    op,
+                    table,
+                    partitions: Vec::new(),
+                }
+                .into(),
+            );
         }
         for some in partitions.chunks(PER_EVENT) {
-            out.push(PinTableTaken { op, table, partitions: some.to_vec() }.into());
+            out.push(
+                PinTableTaken {
+                    op,
+                    table,
+                    partitions: some.to_vec(),
+                }
+                .into(),
+            );
         }
     }
     Ok(())
@@ -241,7 +267,9 @@ fn link_tablet(
     chunks: &[(u64, u64)],
 ) -> Result<(), Error> {
     let done = dir.snapshot(op).join(tablet.to_string());
-    let half = dir.snapshot(op).join(format!("{tablet}.{:?}.half", std::thread::current().id()));
+    let half = dir
+        .snapshot(op)
+        .join(format!("{tablet}.{:?}.half", std::thread::current().id()));
     remove_tree(&half)?;
     make_dirs(&half)?;
     let to = fs::File::open(&half).map_err(|e| failed("open folder", &half, &e))?;
@@ -251,7 +279,11 @@ fn link_tablet(
         if names.len() as u64 != *files {
             return Err(Error::new(
                 ErrorKind::ReplicaFault,
-                format!("'{}' has {} files, expected {files}", source.display(), names.len()),
+                format!(
+                    "'{}' has {} files, expected {files}",
+                    source.display(),
+                    names.len()
+                ),
             ));
         }
         let from = fs::File::open(&source).map_err(|e| unreadable(&source, &e))?;
@@ -264,7 +296,12 @@ fn link_tablet(
     sync_dir(&half)?;
     match fs::rename(&half, &done) {
         // Another thread of the same operation was first: its folder is as good as ours.
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) =>
+        {
             remove_tree(&half)
         }
         other => other.map_err(|e| failed("rename to", &done, &e)),

@@ -26,7 +26,13 @@ impl LocalStorage {
             if state.database_names.contains_key(name) {
                 return Err(exists(&format!("database '{name}'")));
             }
-            out.push(DatabaseCreated { id: self.ledger.take_ids(1), name: name.to_owned() }.into());
+            out.push(
+                DatabaseCreated {
+                    id: self.ledger.take_ids(1),
+                    name: name.to_owned(),
+                }
+                .into(),
+            );
             Ok(())
         })
     }
@@ -155,7 +161,12 @@ impl LocalStorage {
         self.change(|state, out| {
             let table = state.table_id(database, table)?;
             state.check_free(table)?;
-            out.push(PartitionDropped { id: state.partition_id(table, partition)? }.into());
+            out.push(
+                PartitionDropped {
+                    id: state.partition_id(table, partition)?,
+                }
+                .into(),
+            );
             Ok(())
         })
     }
@@ -172,7 +183,10 @@ impl LocalStorage {
         }
         if !entries(&dir.data())?.is_empty() {
             let path = dir.root().to_owned();
-            return Err(exists(&format!("folder '{}' with data in it", shown(&path))));
+            return Err(exists(&format!(
+                "folder '{}' with data in it",
+                shown(&path)
+            )));
         }
         self.make_backend_dirs(&dir)?;
         sync_dir(&self.layout.backends())?;
@@ -181,7 +195,13 @@ impl LocalStorage {
                 return Err(exists(&format!("backend '{name}'")));
             }
             let id = self.ledger.take_ids(1);
-            out.push(BackendAdded { id, name: name.to_owned() }.into());
+            out.push(
+                BackendAdded {
+                    id,
+                    name: name.to_owned(),
+                }
+                .into(),
+            );
             Ok(BackendId(id))
         })
     }
@@ -197,7 +217,9 @@ impl LocalStorage {
             out.push(BackendDropped { id }.into());
             Ok(())
         })?;
-        self.places.lock().retain(|(_, b, _), _| self.ledger.read().backends.contains_key(&b.0));
+        self.places
+            .lock()
+            .retain(|(_, b, _), _| self.ledger.read().backends.contains_key(&b.0));
         remove_tree(self.layout.backend(name).root())
     }
 
@@ -246,12 +268,22 @@ pub(super) fn table_created(
     schema: &TableSchema,
 ) -> Result<CatalogEvent, Error> {
     let schema = to_json(schema)?;
-    Ok(TableCreated { id, database, name: name.to_owned(), schema }.into())
+    Ok(TableCreated {
+        id,
+        database,
+        name: name.to_owned(),
+        schema,
+    }
+    .into())
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|e| Error::new(ErrorKind::Invalid, format!("value cannot be kept as JSON: {e}")))
+    serde_json::to_string(value).map_err(|e| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("value cannot be kept as JSON: {e}"),
+        )
+    })
 }
 
 pub(super) fn exists(what: &str) -> Error {
@@ -262,7 +294,11 @@ pub(super) fn exists(what: &str) -> Error {
 pub(super) fn check_addable(state: &State, table: u64, meta: &PartitionMeta) -> Result<(), Error> {
     let found = state.table(table)?;
     if found.by_name.contains_key(&meta.name) {
-        let name = format!("partition '{}' of table '{}'", meta.name, state.full_name(table));
+        let name = format!(
+            "partition '{}' of table '{}'",
+            meta.name,
+            state.full_name(table)
+        );
         return Err(exists(&name));
     }
     let mut others = Vec::new();
@@ -288,7 +324,9 @@ pub(super) fn check_new_partition(
         (Partitioning::List { .. }, bounds) => (matches!(bounds, Bounds::List { .. }), "a list"),
     };
     if !fits {
-        return wrong(format!("partition '{name}' does not fit its table, expected {expected}"));
+        return wrong(format!(
+            "partition '{name}' does not fit its table, expected {expected}"
+        ));
     }
     if let Some(same) = others.iter().find(|o| o.name == *name) {
         return Err(exists(&format!("partition '{}'", same.name)));
@@ -305,16 +343,20 @@ pub(super) fn check_new_partition(
 fn check_droppable(state: &State, name: &str) -> Result<u64, Error> {
     let found = state.backends.iter().find(|(_, b)| b.name == name);
     let Some((id, _)) = found else {
-        return Err(Error::new(ErrorKind::NotFound, format!("backend '{name}' does not exist")));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("backend '{name}' does not exist"),
+        ));
     };
     let id = *id;
     let refuse = |kind, text: String| Err(Error::new(kind, format!("backend '{name}' {text}")));
     if state.backends.len() == 1 {
         return refuse(ErrorKind::Invalid, "is the last one".to_owned());
     }
-    let pinned = state.pins.iter().find(|(_, pin)| {
-        pin.tablets.values().any(|t| t.replicas.contains(&id))
-    });
+    let pinned = state
+        .pins
+        .iter()
+        .find(|(_, pin)| pin.tablets.values().any(|t| t.replicas.contains(&id)));
     if let Some((op, _)) = pinned {
         return refuse(ErrorKind::Busy, format!("is used by job {op}"));
     }

@@ -100,7 +100,10 @@ impl LocalStorage {
         let state = self.ledger.read();
         let id = state.table_id(database, table)?;
         let found = state.table(id)?;
-        let partitions = found.partitions.iter().map(|p| partition_details(&state, *p));
+        let partitions = found
+            .partitions
+            .iter()
+            .map(|p| partition_details(&state, *p));
         Ok(TableDetails {
             database_id: found.database,
             id,
@@ -166,7 +169,10 @@ impl LocalStorage {
         let tablet = state.tablet(id)?;
         let partition = state.partition(tablet.partition)?;
         let table = state.table(partition.table)?;
-        let database = state.databases.get(&table.database).map_or("", |d| d.name.as_str());
+        let database = state
+            .databases
+            .get(&table.database)
+            .map_or("", |d| d.name.as_str());
         let replicas = tablet.replicas.iter().map(|backend| {
             let name = state.backend(*backend)?.name.clone();
             let dir = self.layout.backend(&name);

@@ -21,7 +21,9 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     pub(crate) fn catalog(&self) -> PathBuf {
@@ -41,7 +43,9 @@ impl Layout {
     }
 
     pub(crate) fn backend(&self, name: &str) -> BackendDir {
-        BackendDir { root: self.backends().join(name) }
+        BackendDir {
+            root: self.backends().join(name),
+        }
     }
 }
 
@@ -98,7 +102,10 @@ pub(crate) fn token_dir(place: &Path, token: Token) -> PathBuf {
 /// The token that [`token_dir`] made this name of.
 pub(crate) fn parse_token(name: &str) -> Option<Token> {
     let (epoch, attempt) = name.split_once('-')?;
-    Some(Token { epoch: epoch.parse().ok()?, attempt: attempt.parse().ok()? })
+    Some(Token {
+        epoch: epoch.parse().ok()?,
+        attempt: attempt.parse().ok()?,
+    })
 }
 
 /// An error of the system while doing `what` to `path`; a full disk is told apart.
@@ -180,7 +187,9 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<String>, Error> {
 /// Makes `to` the same file as `from` by a hard link, or a synced copy where the file system refuses links.
 /// A `to` that exists is left as it is.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let Err(e) = fs::hard_link(from, to) else { return Ok(()) };
+    let Err(e) = fs::hard_link(from, to) else {
+        return Ok(());
+    };
     match e.kind() {
         io::ErrorKind::AlreadyExists => Ok(()),
         io::ErrorKind::NotFound => Err(unreadable(from, &e)),

@@ -85,15 +85,14 @@ impl LocalStorage {
     fn check_exportable(&self, request: &ExportRequest<'_>) -> Result<(), Error> {
         let state = self.ledger.read();
         let table = state.table_id(&request.database, &request.table)?;
-        let Some(name) = &request.partition else { return Ok(()) };
+        let Some(name) = &request.partition else {
+            return Ok(());
+        };
         state.check_readable(state.partition_id(table, name)?)
     }
 
     /// What to write; its chunks are being read until `end_read`.
-    fn plan_export(
-        &self,
-        request: &ExportRequest<'_>,
-    ) -> Result<(Vec<String>, Vec<Piece>), Error> {
+    fn plan_export(&self, request: &ExportRequest<'_>) -> Result<(Vec<String>, Vec<Piece>), Error> {
         let state = self.ledger.read();
         let table = state.table_id(&request.database, &request.table)?;
         let partitions = match &request.partition {
@@ -151,7 +150,12 @@ impl LocalStorage {
         let mut faults = faults.into_inner();
         faults.sort_unstable();
         let (partitions, files) = (names.len() as u64, work.len() as u64);
-        Ok(ExportReport { partitions, files, bytes, faults })
+        Ok(ExportReport {
+            partitions,
+            files,
+            bytes,
+            faults,
+        })
     }
 }
 
@@ -213,7 +217,9 @@ fn copy_proved(file: &FileEntry, from: &Path, to: &Path) -> Result<(), Error> {
             Err(e) => return Err(unreadable(from, &e)),
         };
         digest.update(&buffer[..got]);
-        target.write_all(&buffer[..got]).map_err(|e| failed("write", to, &e))?;
+        target
+            .write_all(&buffer[..got])
+            .map_err(|e| failed("write", to, &e))?;
     }
     let found = digest.finish();
     if found.agrees_with(file) {
@@ -228,7 +234,8 @@ fn copy_proved(file: &FileEntry, from: &Path, to: &Path) -> Result<(), Error> {
             found.len,
             found.hash,
             file.len,
-            file.hash.map_or_else(|| "unknown".to_owned(), |h| h.to_string())
+            file.hash
+                .map_or_else(|| "unknown".to_owned(), |h| h.to_string())
         ),
     ))
 }

@@ -32,20 +32,31 @@ impl Ledger {
     pub(crate) fn open(journal: Arc<dyn Journal<CatalogEvent>>) -> Result<Self, Error> {
         let mut state = State::new();
         let mut kept = 0;
-        if let Some(checkpoint) = journal.latest_checkpoint(PROJECTION).map_err(from_journal)? {
+        if let Some(checkpoint) = journal
+            .latest_checkpoint(PROJECTION)
+            .map_err(from_journal)?
+        {
             match postcard::from_bytes::<State>(&checkpoint.state) {
                 Ok(found) if found.position == checkpoint.seq.get() => {
                     kept = found.position;
                     state = found;
                 }
-                _ => log::warn!("checkpoint of the catalog at {} is passed over", checkpoint.seq),
+                _ => log::warn!(
+                    "checkpoint of the catalog at {} is passed over",
+                    checkpoint.seq
+                ),
             }
         }
         replay(&*journal, &mut state).map_err(from_journal)?;
         // What was freed before this opening is found by the sweep.
         state.freed.clear();
         let next_id = AtomicU64::new(state.next_id);
-        Ok(Self { journal, state: RwLock::new(state), writer: Mutex::new(kept), next_id })
+        Ok(Self {
+            journal,
+            state: RwLock::new(state),
+            writer: Mutex::new(kept),
+            next_id,
+        })
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -119,7 +130,9 @@ impl Drop for Ledger {
 
 /// Wall clock in milliseconds since 1970; only shown, never compared.
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
 }
 
 pub(crate) fn from_journal(e: holdfast_journal::Error) -> Error {

@@ -21,7 +21,11 @@ pub(crate) struct ListWriter {
 
 impl ListWriter {
     pub(crate) fn new(id: u64) -> Self {
-        Self { id, bytes: Vec::new(), chunks: Vec::new() }
+        Self {
+            id,
+            bytes: Vec::new(),
+            chunks: Vec::new(),
+        }
     }
 
     /// Adds a chunk's list, in name order.
@@ -56,23 +60,38 @@ pub(crate) fn read_list(layout: &Layout, place: &ListRef) -> Result<Vec<FileEntr
     let mut bytes = vec![0_u8; place.len as usize];
     let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, place.offset));
     read.map_err(|e| {
-        Error::new(ErrorKind::Damaged, failed("read list of files", &path, &e).message())
+        Error::new(
+            ErrorKind::Damaged,
+            failed("read list of files", &path, &e).message(),
+        )
     })?;
     if FileHash::of(&bytes).0 != place.hash {
         return Err(Error::new(
             ErrorKind::Damaged,
-            format!("list of files '{}' at {} does not agree with its hash", path.display(), place.offset),
+            format!(
+                "list of files '{}' at {} does not agree with its hash",
+                path.display(),
+                place.offset
+            ),
         ));
     }
     decode(&bytes)
 }
 
 pub(crate) fn encode(files: &[FileEntry]) -> Result<Vec<u8>, Error> {
-    postcard::to_stdvec(files)
-        .map_err(|e| Error::new(ErrorKind::Invalid, format!("list of files cannot be kept: {e}")))
+    postcard::to_stdvec(files).map_err(|e| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("list of files cannot be kept: {e}"),
+        )
+    })
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<FileEntry>, Error> {
-    postcard::from_bytes(bytes)
-        .map_err(|e| Error::new(ErrorKind::Damaged, format!("list of files is not readable: {e}")))
+    postcard::from_bytes(bytes).map_err(|e| {
+        Error::new(
+            ErrorKind::Damaged,
+            format!("list of files is not readable: {e}"),
+        )
+    })
 }

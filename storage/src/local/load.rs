@@ -145,14 +145,21 @@ impl LocalStorage {
         self.compare_names(&existing, &sources, &plan)?;
         if sources.is_empty() {
             let version = self.publish_empty(&plan)?;
-            return Ok(LoadReport { partition: plan.partition_name, version, files: 0, bytes: 0 });
+            return Ok(LoadReport {
+                partition: plan.partition_name,
+                version,
+                files: 0,
+                bytes: 0,
+            });
         }
         let tablets = self.plan_tablets(&plan, &sources)?;
-        let done = self.ingest(&tablets, &sources, request).and_then(|entries| {
-            let version = self.publish_load(&mut plan, &tablets, &entries, &sources)?;
-            let bytes = entries.iter().map(|e| e.len).sum();
-            Ok((version, bytes))
-        });
+        let done = self
+            .ingest(&tablets, &sources, request)
+            .and_then(|entries| {
+                let version = self.publish_load(&mut plan, &tablets, &entries, &sources)?;
+                let bytes = entries.iter().map(|e| e.len).sum();
+                Ok((version, bytes))
+            });
         match done {
             Ok((version, bytes)) => Ok(LoadReport {
                 partition: plan.partition_name,
@@ -197,7 +204,9 @@ impl LocalStorage {
         }
         let meta = PartitionMeta {
             name: partition.to_owned(),
-            bounds: Bounds::List { items: vec![vec![partition.to_owned()]] },
+            bounds: Bounds::List {
+                items: vec![vec![partition.to_owned()]],
+            },
             buckets: request.buckets,
             replication_num: request.replication_num,
         };
@@ -215,7 +224,8 @@ impl LocalStorage {
             }
             None => {
                 let id = self.ledger.take_ids(1);
-                plan.creates.push(table_created(id, database, &request.table, &load_schema())?);
+                plan.creates
+                    .push(table_created(id, database, &request.table, &load_schema())?);
                 id
             }
         };
@@ -224,15 +234,20 @@ impl LocalStorage {
         (plan.partition, plan.first_tablet, plan.buckets) = (id, id + 1, meta.buckets);
         let per_tablet = meta.replication_num as usize;
         plan.replicas = replicas.chunks(per_tablet).map(<[u64]>::to_vec).collect();
-        plan.creates.push(partition_event(id, table, &meta, replicas)?);
+        plan.creates
+            .push(partition_event(id, table, &meta, replicas)?);
         Ok(plan)
     }
 
     /// Chunks of the target partition whose names were not compared yet; they count as seen afterwards.
     fn unseen_chunks(&self, plan: &mut Plan) -> Result<Vec<(u64, ListRef)>, Error> {
         let state = self.ledger.read();
-        let Some(id) = plan.found.partition else { return Ok(Vec::new()) };
-        let Some(partition) = state.partitions.get(&id) else { return Ok(Vec::new()) };
+        let Some(id) = plan.found.partition else {
+            return Ok(Vec::new());
+        };
+        let Some(partition) = state.partitions.get(&id) else {
+            return Ok(Vec::new());
+        };
         let mut out = Vec::new();
         for tablet in partition.tablets() {
             for chunk in &state.tablet(tablet)?.chunks {
@@ -255,7 +270,9 @@ impl LocalStorage {
         let new: BTreeSet<&str> = sources.iter().map(|s| s.name.as_str()).collect();
         let compared = chunks.iter().try_for_each(|(_, place)| {
             let files = read_list(&self.layout, place)?;
-            files.iter().try_for_each(|old| check_apart(&old.name, &new, plan))
+            files
+                .iter()
+                .try_for_each(|old| check_apart(&old.name, &new, plan))
         });
         self.end_read(&read_ids(chunks));
         compared
@@ -273,13 +290,21 @@ impl LocalStorage {
             if files.is_empty() {
                 continue;
             }
-            let (chunk, tablet) = (first_chunk + bucket as u64, plan.first_tablet + bucket as u64);
+            let (chunk, tablet) = (
+                first_chunk + bucket as u64,
+                plan.first_tablet + bucket as u64,
+            );
             let mut folders = Vec::new();
             for backend in plan.replicas.get(bucket).into_iter().flatten() {
                 let dir = self.layout.backend(&state.backend(*backend)?.name);
                 folders.push(dir.chunk(tablet, chunk));
             }
-            tablets.push(TabletLoad { chunk, tablet, folders, files });
+            tablets.push(TabletLoad {
+                chunk,
+                tablet,
+                folders,
+                files,
+            });
         }
         Ok(tablets)
     }
@@ -307,10 +332,16 @@ impl LocalStorage {
             let _ = slots[*i].set(found);
             Ok(())
         })?;
-        let late: Vec<_> = work.iter().filter(|(i, _)| sources[*i].len < SYNC_AT_ONCE).collect();
+        let late: Vec<_> = work
+            .iter()
+            .filter(|(i, _)| sources[*i].len < SYNC_AT_ONCE)
+            .collect();
         parallel::for_each(self.threads * 2, &late, |(i, tablet)| {
             let key = DiskKey::of(&sources[*i].name).file_name();
-            tablet.folders.iter().try_for_each(|folder| sync_file(&folder.join(&key)))
+            tablet
+                .folders
+                .iter()
+                .try_for_each(|folder| sync_file(&folder.join(&key)))
         })?;
         let mut dirs = BTreeSet::new();
         for folder in tablets.iter().flat_map(|t| &t.folders) {
@@ -319,7 +350,10 @@ impl LocalStorage {
         self.sync_all_dirs(&dirs.into_iter().collect::<Vec<_>>())?;
         let entries = sources.iter().zip(slots).map(|(source, slot)| {
             let found = slot.into_inner().ok_or_else(|| {
-                Error::new(ErrorKind::Io, format!("'{}' was not copied", source.path.display()))
+                Error::new(
+                    ErrorKind::Io,
+                    format!("'{}' was not copied", source.path.display()),
+                )
             })?;
             Ok(FileEntry {
                 name: source.name.clone(),
@@ -357,9 +391,21 @@ impl LocalStorage {
                     Some(id) => state.partition(id)?.version + 1,
                     None => 2,
                 };
-                out.push(PartitionLoaded { partition: plan.partition, version }.into());
+                out.push(
+                    PartitionLoaded {
+                        partition: plan.partition,
+                        version,
+                    }
+                    .into(),
+                );
                 for some in chunks.chunks(CHUNKS_PER_EVENT) {
-                    out.push(ChunksAdded { list, chunks: some.to_vec() }.into());
+                    out.push(
+                        ChunksAdded {
+                            list,
+                            chunks: some.to_vec(),
+                        }
+                        .into(),
+                    );
                 }
                 Ok(Publication::Done(version))
             });
@@ -382,7 +428,9 @@ impl LocalStorage {
         self.change(|state, out| {
             check_unchanged(state, plan)?;
             out.extend(plan.creates.iter().cloned());
-            plan.found.partition.map_or(Ok(1), |id| Ok(state.partition(id)?.version))
+            plan.found
+                .partition
+                .map_or(Ok(1), |id| Ok(state.partition(id)?.version))
         })
     }
 }
@@ -391,18 +439,31 @@ fn find(state: &State, database: &str, table: &str, partition: &str) -> Found {
     let database_id = state.database_names.get(database).copied();
     let table_id = state.table_id(database, table).ok();
     let partition_id = table_id.and_then(|t| state.partition_id(t, partition).ok());
-    Found { database: database_id, table: table_id, partition: partition_id }
+    Found {
+        database: database_id,
+        table: table_id,
+        partition: partition_id,
+    }
 }
 
 /// Refuses where the path of the load means something else now than when it was planned.
 fn check_unchanged(state: &State, plan: &Plan) -> Result<(), Error> {
-    let now = find(state, &plan.database_name, &plan.table_name, &plan.partition_name);
+    let now = find(
+        state,
+        &plan.database_name,
+        &plan.table_name,
+        &plan.partition_name,
+    );
     if now != plan.found {
-        let name =
-            format!("{}.{}.{}", plan.database_name, plan.table_name, plan.partition_name);
+        let name = format!(
+            "{}.{}.{}",
+            plan.database_name, plan.table_name, plan.partition_name
+        );
         return Err(Error::new(
             ErrorKind::Busy,
-            format!("'{name}' was created or dropped while it was being loaded, nothing was loaded"),
+            format!(
+                "'{name}' was created or dropped while it was being loaded, nothing was loaded"
+            ),
         ));
     }
     if let Some(partition) = now.partition {
@@ -414,7 +475,9 @@ fn check_unchanged(state: &State, plan: &Plan) -> Result<(), Error> {
 }
 
 fn unseen(state: &State, plan: &Plan) -> Result<Vec<(u64, ListRef)>, Error> {
-    let Some(id) = plan.found.partition else { return Ok(Vec::new()) };
+    let Some(id) = plan.found.partition else {
+        return Ok(Vec::new());
+    };
     let mut out = Vec::new();
     for tablet in state.partition(id)?.tablets() {
         for chunk in &state.tablet(tablet)?.chunks {
@@ -428,7 +491,10 @@ fn unseen(state: &State, plan: &Plan) -> Result<Vec<(u64, ListRef)>, Error> {
 
 /// The ids under which the reading of these chunks and their lists is known.
 pub(super) fn read_ids(chunks: &[(u64, ListRef)]) -> Vec<u64> {
-    chunks.iter().flat_map(|(id, place)| [*id, place.list]).collect()
+    chunks
+        .iter()
+        .flat_map(|(id, place)| [*id, place.list])
+        .collect()
 }
 
 /// The schema of a table that a load makes.
@@ -437,8 +503,12 @@ fn load_schema() -> TableSchema {
         columns: Vec::new(),
         keys_type: KeysType::Duplicate,
         key_columns: Vec::new(),
-        partitioning: Partitioning::List { columns: Vec::new() },
-        distribution: Distribution::Hash { columns: Vec::new() },
+        partitioning: Partitioning::List {
+            columns: Vec::new(),
+        },
+        distribution: Distribution::Hash {
+            columns: Vec::new(),
+        },
         comment: String::new(),
         properties: Default::default(),
     }
@@ -458,7 +528,8 @@ fn check_folders(sources: &[Source]) -> Result<(), Error> {
     for source in sources {
         if let Some(above) = folders_of(&source.name).find(|above| names.contains(above)) {
             let (above, name) = (above.escape_debug(), source.name.escape_debug());
-            let text = format!("'{above}' is a file in one source and a folder of '{name}' in another");
+            let text =
+                format!("'{above}' is a file in one source and a folder of '{name}' in another");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
     }
@@ -470,13 +541,22 @@ fn folders_of(name: &str) -> impl Iterator<Item = &str> {
 }
 
 fn check_apart(old: &str, new: &BTreeSet<&str>, plan: &Plan) -> Result<(), Error> {
-    let place = || format!("{}.{}.{}", plan.database_name, plan.table_name, plan.partition_name);
+    let place = || {
+        format!(
+            "{}.{}.{}",
+            plan.database_name, plan.table_name, plan.partition_name
+        )
+    };
     if new.contains(old) {
         let text = format!("path '{}' is already in '{}'", old.escape_debug(), place());
         return Err(Error::new(ErrorKind::Exists, text));
     }
     let below = format!("{old}/");
-    let covered = new.range(below.as_str()..).next().filter(|n| n.starts_with(&below)).copied();
+    let covered = new
+        .range(below.as_str()..)
+        .next()
+        .filter(|n| n.starts_with(&below))
+        .copied();
     match covered.or_else(|| folders_of(old).find(|above| new.contains(above))) {
         None => Ok(()),
         Some(name) => Err(Error::new(
@@ -524,7 +604,8 @@ fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Di
         };
         digest.update(&buffer[..got]);
         for (file, path) in &mut targets {
-            file.write_all(&buffer[..got]).map_err(|e| failed("write", path, &e))?;
+            file.write_all(&buffer[..got])
+                .map_err(|e| failed("write", path, &e))?;
         }
         meter.bytes(got as u64);
     }
@@ -558,7 +639,11 @@ pub(super) struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>, sources: &[Source]) -> Self {
-        Self::with_totals(tell, sources.len() as u64, sources.iter().map(|s| s.len).sum())
+        Self::with_totals(
+            tell,
+            sources.len() as u64,
+            sources.iter().map(|s| s.len).sum(),
+        )
     }
 
     pub(super) fn with_totals(
@@ -567,7 +652,13 @@ impl<'a> Meter<'a> {
         bytes_total: u64,
     ) -> Self {
         let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { tell, files, bytes, files_total, bytes_total }
+        Self {
+            tell,
+            files,
+            bytes,
+            files_total,
+            bytes_total,
+        }
     }
 
     pub(super) fn bytes(&self, count: u64) {

@@ -30,6 +30,7 @@ mod staging;
 mod state;
 mod storage;
 mod sweep;
+mod targets;
 mod walk;
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_journal::{FileJournal, Index, Journal};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub(crate) use disk::unreadable;
 
@@ -50,6 +51,7 @@ use disk::{BackendDir, Layout, failed, make_dirs, sync_dir};
 use events::{BackendAdded, CatalogEvent};
 use ledger::{Ledger, from_journal};
 use place::Place;
+use staging::LocalFiles;
 use state::{Freed, State};
 
 pub use details::{PartitionDetails, ReplicaDetails, TableDetails, TabletDetails};
@@ -67,7 +69,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backends: 3, threads: 4 }
+        Self {
+            backends: 3,
+            threads: 4,
+        }
     }
 }
 
@@ -78,6 +83,9 @@ pub struct LocalStorage {
     ledger: Ledger,
     readers: Mutex<Readers>,
     places: Mutex<BTreeMap<(OpId, BackendId, TabletId), Arc<Place>>>,
+    gates: Mutex<BTreeMap<OpId, Arc<RwLock<()>>>>,
+    /// By operation, backend and partition.
+    reusable: Mutex<BTreeMap<(OpId, BackendId, u64), Arc<LocalFiles>>>,
 }
 
 /// Chunks and list files that are being read outside of any pin: their deletion waits.
@@ -111,7 +119,10 @@ impl LocalStorage {
         if !(1..=64).contains(&options.backends) {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                format!("a storage has {} backends, expected 1 to 64", options.backends),
+                format!(
+                    "a storage has {} backends, expected 1 to 64",
+                    options.backends
+                ),
             ));
         }
         let layout = Layout::new(dir);
@@ -123,6 +134,8 @@ impl LocalStorage {
             ledger: Ledger::open(journal)?,
             readers: Mutex::default(),
             places: Mutex::default(),
+            gates: Mutex::default(),
+            reusable: Mutex::default(),
         };
         if storage.ledger.read().position == 0 {
             storage.create(dir, options.backends)?;
@@ -137,7 +150,13 @@ impl LocalStorage {
         for i in 0..backends {
             let name = format!("backend-{}", i + 1);
             self.make_backend_dirs(&self.layout.backend(&name))?;
-            events.push(BackendAdded { id: first + u64::from(i), name }.into());
+            events.push(
+                BackendAdded {
+                    id: first + u64::from(i),
+                    name,
+                }
+                .into(),
+            );
         }
         sync_dir(&self.layout.backends())?;
         sync_dir(dir)?;
@@ -162,7 +181,12 @@ impl LocalStorage {
 
     /// The folders of all backends.
     fn backend_dirs(&self) -> Vec<BackendDir> {
-        self.ledger.read().backends.values().map(|b| self.layout.backend(&b.name)).collect()
+        self.ledger
+            .read()
+            .backends
+            .values()
+            .map(|b| self.layout.backend(&b.name))
+            .collect()
     }
 
     /// Changes the catalog, then deletes the files of what that set free.
@@ -259,9 +283,10 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 /// A user's file that cannot be used.
 fn source_failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
     match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::NotFound, format!("'{}' does not exist", shown(path)))
-        }
+        std::io::ErrorKind::NotFound => Error::new(
+            ErrorKind::NotFound,
+            format!("'{}' does not exist", shown(path)),
+        ),
         _ => failed(what, path, e),
     }
 }

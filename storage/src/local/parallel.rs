@@ -24,7 +24,9 @@ pub(crate) fn for_each<T: Sync>(
     let first: Mutex<Option<Error>> = Mutex::new(None);
     let run = || {
         while !stop.load(Ordering::Relaxed) {
-            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
             if let Err(e) = work(item) {
                 stop.store(true, Ordering::Relaxed);
                 first.lock().get_or_insert(e);

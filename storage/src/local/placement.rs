@@ -18,7 +18,9 @@ impl Placement {
     /// Places on those of the catalog's backends that `alive` says can take replicas.
     pub(crate) fn new(state: &State, alive: impl Fn(&str) -> bool) -> Self {
         let usable = state.backends.iter().filter(|(_, b)| alive(&b.name));
-        Self { loads: usable.map(|(id, b)| (*id, b.replicas)).collect() }
+        Self {
+            loads: usable.map(|(id, b)| (*id, b.replicas)).collect(),
+        }
     }
 
     /// Chooses distinct backends for each bucket in turn.
@@ -44,7 +46,10 @@ impl Placement {
 pub(crate) fn check_counts(meta: &PartitionMeta, backends: usize) -> Result<(), Error> {
     let name = meta.name.escape_debug();
     let text = if !(1..=MAX_BUCKETS).contains(&meta.buckets) {
-        format!("partition '{name}' has {} buckets, expected 1 to {MAX_BUCKETS}", meta.buckets)
+        format!(
+            "partition '{name}' has {} buckets, expected 1 to {MAX_BUCKETS}",
+            meta.buckets
+        )
     } else if meta.replication_num == 0 {
         format!("replication_num of partition '{name}' is 0, expected at least 1")
     } else if meta.replication_num as usize > backends {

@@ -185,24 +185,39 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new() -> Self {
-        Self { next_id: FIRST_ID, ..Self::default() }
+        Self {
+            next_id: FIRST_ID,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn database_id(&self, name: &str) -> Result<u64, Error> {
         self.database_names.get(name).copied().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("database '{name}' does not exist"))
+            Error::new(
+                ErrorKind::NotFound,
+                format!("database '{name}' does not exist"),
+            )
         })
     }
 
     pub(crate) fn database(&self, name: &str) -> Result<&Database, Error> {
         let id = self.database_id(name)?;
-        self.databases.get(&id).ok_or_else(|| broken("database", id))
+        self.databases
+            .get(&id)
+            .ok_or_else(|| broken("database", id))
     }
 
     pub(crate) fn table_id(&self, database: &str, table: &str) -> Result<u64, Error> {
-        self.database(database)?.tables.get(table).copied().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("table '{database}.{table}' does not exist"))
-        })
+        self.database(database)?
+            .tables
+            .get(table)
+            .copied()
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("table '{database}.{table}' does not exist"),
+                )
+            })
     }
 
     pub(crate) fn table(&self, id: u64) -> Result<&Table, Error> {
@@ -214,19 +229,24 @@ impl State {
         owner.by_name.get(partition).copied().ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
-                format!("partition '{partition}' of table '{}' does not exist", self.full_name(table)),
+                format!(
+                    "partition '{partition}' of table '{}' does not exist",
+                    self.full_name(table)
+                ),
             )
         })
     }
 
     pub(crate) fn partition(&self, id: u64) -> Result<&Partition, Error> {
-        self.partitions.get(&id).ok_or_else(|| broken("partition", id))
+        self.partitions
+            .get(&id)
+            .ok_or_else(|| broken("partition", id))
     }
 
     pub(crate) fn tablet(&self, id: u64) -> Result<&Tablet, Error> {
-        self.tablets.get(&id).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("tablet {id} does not exist"))
-        })
+        self.tablets
+            .get(&id)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("tablet {id} does not exist")))
     }
 
     pub(crate) fn chunk(&self, id: u64) -> Result<&ChunkState, Error> {
@@ -234,27 +254,35 @@ impl State {
     }
 
     pub(crate) fn backend(&self, id: u64) -> Result<&Backend, Error> {
-        self.backends.get(&id).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("backend {id} does not exist"))
-        })
+        self.backends
+            .get(&id)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("backend {id} does not exist")))
     }
 
     pub(crate) fn pin(&self, op: OpId) -> Result<&PinState, Error> {
-        self.pins.get(&op.0).ok_or_else(|| {
-            Error::new(ErrorKind::PinLost, format!("operation {op} holds no pin"))
-        })
+        self.pins
+            .get(&op.0)
+            .ok_or_else(|| Error::new(ErrorKind::PinLost, format!("operation {op} holds no pin")))
     }
 
     pub(crate) fn restore(&self, op: OpId) -> Result<&RestoreState, Error> {
         self.restores.get(&op.0).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("operation {op} has no restore targets"))
+            Error::new(
+                ErrorKind::NotFound,
+                format!("operation {op} has no restore targets"),
+            )
         })
     }
 
     /// `db.table`, for messages.
     pub(crate) fn full_name(&self, table: u64) -> String {
-        let Some(found) = self.tables.get(&table) else { return format!("table {table}") };
-        let database = self.databases.get(&found.database).map_or("?", |d| d.name.as_str());
+        let Some(found) = self.tables.get(&table) else {
+            return format!("table {table}");
+        };
+        let database = self
+            .databases
+            .get(&found.database)
+            .map_or("?", |d| d.name.as_str());
         format!("{database}.{}", found.name)
     }
 
@@ -306,12 +334,14 @@ impl State {
     pub(crate) fn check_readable(&self, partition: u64) -> Result<(), Error> {
         let found = self.partition(partition)?;
         match (self.table(found.table)?.access, found.access) {
-            (Access::Restoring(op), _) => {
-                Err(busy(&format!("table '{}'", self.full_name(found.table)), op))
-            }
-            (_, Access::Restoring(op)) => {
-                Err(busy(&format!("partition '{}'", self.full_partition_name(partition)), op))
-            }
+            (Access::Restoring(op), _) => Err(busy(
+                &format!("table '{}'", self.full_name(found.table)),
+                op,
+            )),
+            (_, Access::Restoring(op)) => Err(busy(
+                &format!("partition '{}'", self.full_partition_name(partition)),
+                op,
+            )),
             _ => Ok(()),
         }
     }
@@ -326,7 +356,10 @@ impl State {
         if let Some(op) = holder(self.table(found.table)?.access) {
             let allowed = self.restores.get(&op.0).is_some_and(|r| r.allow_load);
             if !allowed {
-                return Err(busy(&format!("table '{}'", self.full_name(found.table)), op));
+                return Err(busy(
+                    &format!("table '{}'", self.full_name(found.table)),
+                    op,
+                ));
             }
         }
         Ok(())
@@ -343,10 +376,16 @@ pub(crate) fn holder(access: Access) -> Option<OpId> {
 
 /// The refusal that names the operation.
 pub(crate) fn busy(what: &str, op: OpId) -> Error {
-    Error::new(ErrorKind::Busy, format!("{what} is being restored by job {op}"))
+    Error::new(
+        ErrorKind::Busy,
+        format!("{what} is being restored by job {op}"),
+    )
 }
 
 /// The catalog names something that it does not hold.
 pub(crate) fn broken(what: &str, id: u64) -> Error {
-    Error::new(ErrorKind::Damaged, format!("the catalog names {what} {id}, which it does not hold"))
+    Error::new(
+        ErrorKind::Damaged,
+        format!("the catalog names {what} {id}, which it does not hold"),
+    )
 }

@@ -19,7 +19,10 @@ impl LocalStorage {
             }
         }
         // A restore's chunks are known before they are placed: what is there already was moved in whole.
-        let restores = state.restores.values().filter(|r| r.phase != Phase::Committed);
+        let restores = state
+            .restores
+            .values()
+            .filter(|r| r.phase != Phase::Committed);
         let expected: BTreeSet<u64> = restores.flat_map(|r| r.targets.values().copied()).collect();
         for backend in state.backends.values() {
             let dir = self.layout.backend(&backend.name);
@@ -27,7 +30,11 @@ impl LocalStorage {
                 sweep_data(&state, &expected, &dir)?;
                 sweep_operations(&state, &dir)?;
             } else {
-                log::warn!("backend '{}' is not there: '{}'", backend.name, dir.root().display());
+                log::warn!(
+                    "backend '{}' is not there: '{}'",
+                    backend.name,
+                    dir.root().display()
+                );
             }
         }
         Ok(())
@@ -36,15 +43,22 @@ impl LocalStorage {
 
 fn sweep_data(state: &State, expected: &BTreeSet<u64>, dir: &BackendDir) -> Result<(), Error> {
     for tablet_name in entries(&dir.data())? {
-        let Ok(tablet) = tablet_name.parse::<u64>() else { continue };
+        let Ok(tablet) = tablet_name.parse::<u64>() else {
+            continue;
+        };
         let mut kept = 0;
         for name in entries(&dir.tablet(tablet))? {
-            let Ok(chunk) = name.parse::<u64>() else { continue };
+            let Ok(chunk) = name.parse::<u64>() else {
+                continue;
+            };
             let held = state.chunks.get(&chunk).is_some_and(|c| c.tablet == tablet);
             if held || expected.contains(&chunk) {
                 kept += 1;
             } else {
-                log::info!("swept '{}', which no version holds", dir.chunk(tablet, chunk).display());
+                log::info!(
+                    "swept '{}', which no version holds",
+                    dir.chunk(tablet, chunk).display()
+                );
                 remove_tree(&dir.chunk(tablet, chunk))?;
             }
         }
@@ -65,8 +79,13 @@ fn sweep_operations(state: &State, dir: &BackendDir) -> Result<(), Error> {
         }
     }
     for name in entries(&dir.stagings())? {
-        let Ok(op) = name.parse::<u64>() else { continue };
-        let needed = state.restores.get(&op).is_some_and(|r| r.phase != Phase::Committed);
+        let Ok(op) = name.parse::<u64>() else {
+            continue;
+        };
+        let needed = state
+            .restores
+            .get(&op)
+            .is_some_and(|r| r.phase != Phase::Committed);
         if !needed {
             remove_tree(&dir.stagings().join(name))?;
         }

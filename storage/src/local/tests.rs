@@ -3,8 +3,8 @@
 use super::*;
 use crate::Storage;
 use crate::model::{
-    Access, Bounds, Distribution, FileHash, KeysType, Partitioning, PinRequest, PinTable,
-    PartitionMeta, TableSchema,
+    Access, Bounds, Distribution, FileHash, KeysType, PartitionMeta, Partitioning, PinRequest,
+    PinTable, TableSchema,
 };
 use std::fs;
 use std::ops::ControlFlow;
@@ -22,7 +22,11 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut bench = Self { dir, storage: None, exports: Default::default() };
+        let mut bench = Self {
+            dir,
+            storage: None,
+            exports: Default::default(),
+        };
         bench.reopen();
         bench
     }
@@ -69,8 +73,13 @@ impl Bench {
 
     pub(super) fn export(&self, table: &str) -> Files {
         self.exports.set(self.exports.get() + 1);
-        let to = self.dir.path().join(format!("export-{}", self.exports.get()));
-        self.s().export(&ExportRequest::new("db", table, &to)).unwrap();
+        let to = self
+            .dir
+            .path()
+            .join(format!("export-{}", self.exports.get()));
+        self.s()
+            .export(&ExportRequest::new("db", table, &to))
+            .unwrap();
         read_tree(&to)
     }
 
@@ -88,7 +97,11 @@ impl Bench {
 fn collect(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { collect(&path, out) } else { out.push(path) }
+        if path.is_dir() {
+            collect(&path, out)
+        } else {
+            out.push(path)
+        }
     }
 }
 
@@ -96,20 +109,35 @@ pub(super) fn read_tree(root: &Path) -> Files {
     let mut paths = Vec::new();
     collect(root, &mut paths);
     let name = |p: &PathBuf| p.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-    paths.iter().map(|p| (name(p), fs::read(p).unwrap())).collect()
+    paths
+        .iter()
+        .map(|p| (name(p), fs::read(p).unwrap()))
+        .collect()
 }
 
 pub(super) fn files(entries: &[(&str, &str)]) -> Files {
-    entries.iter().map(|(n, b)| ((*n).to_owned(), b.as_bytes().to_vec())).collect()
+    entries
+        .iter()
+        .map(|(n, b)| ((*n).to_owned(), b.as_bytes().to_vec()))
+        .collect()
 }
 
 pub(super) fn below(partition: &str, files: &Files) -> Files {
-    files.iter().map(|(n, b)| (format!("{partition}/{n}"), b.clone())).collect()
+    files
+        .iter()
+        .map(|(n, b)| (format!("{partition}/{n}"), b.clone()))
+        .collect()
 }
 
 pub(super) fn pin_request(table: &str) -> PinRequest {
-    let tables = vec![PinTable { name: table.to_owned(), partitions: None }];
-    PinRequest { database: "db".to_owned(), tables }
+    let tables = vec![PinTable {
+        name: table.to_owned(),
+        partitions: None,
+    }];
+    PinRequest {
+        database: "db".to_owned(),
+        tables,
+    }
 }
 
 /// All files of a pin, read through the contract from the best replica.
@@ -188,28 +216,58 @@ fn a_refused_load_leaves_nothing() {
     let on_disk = bench.data_files();
     for (text, again) in [
         ("is already in", files(&[("z", "new"), ("a", "new")])),
-        ("one is a file, the other its folder", files(&[("z", "new"), ("a/b", "new")])),
-        ("one is a file, the other its folder", files(&[("z", "new"), ("folder", "new")])),
+        (
+            "one is a file, the other its folder",
+            files(&[("z", "new"), ("a/b", "new")]),
+        ),
+        (
+            "one is a file, the other its folder",
+            files(&[("z", "new"), ("folder", "new")]),
+        ),
     ] {
         let e = bench.try_load("t", "p", &again).unwrap_err();
-        assert!(e.kind() == ErrorKind::Exists && e.message().contains(text), "{e}");
+        assert!(
+            e.kind() == ErrorKind::Exists && e.message().contains(text),
+            "{e}"
+        );
     }
     let link = bench.source(&files(&[("ok", "1")]));
     std::os::unix::fs::symlink("/etc/hostname", link.join("bad link")).unwrap();
-    let e = bench.s().load(&LoadRequest::new("new_db", "t", vec![link])).unwrap_err();
-    assert!(e.kind() == ErrorKind::Invalid && e.message().contains("bad link"), "{e}");
+    let e = bench
+        .s()
+        .load(&LoadRequest::new("new_db", "t", vec![link]))
+        .unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::Invalid && e.message().contains("bad link"),
+        "{e}"
+    );
     let odd = bench.source(&files(&[("ok", "1")]));
     let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-\xff-utf8");
     fs::write(odd.join(name), "x").unwrap();
-    let e = bench.s().load(&LoadRequest::new("new_db", "t", vec![odd])).unwrap_err();
-    assert!(e.kind() == ErrorKind::Invalid && e.message().contains("not UTF-8"), "{e}");
+    let e = bench
+        .s()
+        .load(&LoadRequest::new("new_db", "t", vec![odd]))
+        .unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::Invalid && e.message().contains("not UTF-8"),
+        "{e}"
+    );
     let gone = PathBuf::from("/no/such/file");
-    let e = bench.s().load(&LoadRequest::new("new_db", "t", vec![gone])).unwrap_err();
-    assert!(e.kind() == ErrorKind::NotFound && e.message().contains("/no/such/file"), "{e}");
+    let e = bench
+        .s()
+        .load(&LoadRequest::new("new_db", "t", vec![gone]))
+        .unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::NotFound && e.message().contains("/no/such/file"),
+        "{e}"
+    );
     let mut many = LoadRequest::new("new_db", "t", vec![bench.source(&old)]);
     many.replication_num = 4;
     let e = bench.s().load(&many).unwrap_err();
-    assert!(e.kind() == ErrorKind::Invalid && e.message().contains("at most 3"), "{e}");
+    assert!(
+        e.kind() == ErrorKind::Invalid && e.message().contains("at most 3"),
+        "{e}"
+    );
     assert_eq!(bench.s().databases().unwrap(), ["db"]);
     assert_eq!(bench.data_files(), on_disk);
     assert_eq!(bench.export("t"), below("p", &old));
@@ -222,7 +280,10 @@ fn a_load_of_nothing_makes_an_empty_table() {
     assert_eq!(bench.export("t"), Files::new());
     let pin = bench.s().pin(OpId(1), &pin_request("t")).unwrap();
     assert_eq!(pin.tables[0].partitions[0].tablets.len(), 2);
-    assert_eq!(read_pinned(bench.s(), OpId(1), &pin_request("t")), Files::new());
+    assert_eq!(
+        read_pinned(bench.s(), OpId(1), &pin_request("t")),
+        Files::new()
+    );
 }
 
 #[test]
@@ -238,15 +299,31 @@ fn pinned_data_outlives_loads_truncates_drops_and_reopening() {
     bench.s().drop_database("db").unwrap();
     bench.reopen();
     assert_eq!(bench.s().pin(op, &pin_request("t")).unwrap(), pin);
-    assert_eq!(read_pinned(bench.s(), op, &pin_request("t")), below("p", &old));
+    assert_eq!(
+        read_pinned(bench.s(), op, &pin_request("t")),
+        below("p", &old)
+    );
     bench.reopen();
-    assert_eq!(read_pinned(bench.s(), op, &pin_request("t")), below("p", &old));
+    assert_eq!(
+        read_pinned(bench.s(), op, &pin_request("t")),
+        below("p", &old)
+    );
     bench.s().release(op).unwrap();
     bench.s().release(op).unwrap();
-    assert_eq!(bench.data_files(), Vec::<PathBuf>::new(), "nothing holds the files any more");
+    assert_eq!(
+        bench.data_files(),
+        Vec::<PathBuf>::new(),
+        "nothing holds the files any more"
+    );
     let tablet = pin.tables[0].partitions[0].tablets[0].id;
-    assert_eq!(bench.s().pinned_files(op, tablet).unwrap_err().kind(), ErrorKind::PinLost);
-    assert_eq!(bench.s().pin(op, &pin_request("t")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        bench.s().pinned_files(op, tablet).unwrap_err().kind(),
+        ErrorKind::PinLost
+    );
+    assert_eq!(
+        bench.s().pin(op, &pin_request("t")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[test]
@@ -256,13 +333,23 @@ fn a_snapshot_shares_the_data_files_and_goes_with_its_pin() {
     let op = OpId(3);
     read_pinned(bench.s(), op, &pin_request("t"));
     use std::os::unix::fs::MetadataExt;
-    let links: Vec<u64> =
-        bench.data_files().iter().map(|p| fs::metadata(p).unwrap().nlink()).collect();
-    assert_eq!(links.iter().sum::<u64>(), 3, "one of two replicas is linked: {links:?}");
+    let links: Vec<u64> = bench
+        .data_files()
+        .iter()
+        .map(|p| fs::metadata(p).unwrap().nlink())
+        .collect();
+    assert_eq!(
+        links.iter().sum::<u64>(),
+        3,
+        "one of two replicas is linked: {links:?}"
+    );
     bench.s().release(op).unwrap();
     let mut left = Vec::new();
     for name in ["backend-1", "backend-2", "backend-3"] {
-        collect(&bench.root().join("backends").join(name).join("snapshot"), &mut left);
+        collect(
+            &bench.root().join("backends").join(name).join("snapshot"),
+            &mut left,
+        );
     }
     assert_eq!(left, Vec::<PathBuf>::new());
 }
@@ -276,14 +363,27 @@ fn a_damaged_replica_is_found_and_another_one_serves() {
     assert_eq!(on_disk.len(), 2);
     fs::write(&on_disk[0], "some bytez").unwrap();
     let to = bench.dir.path().join("out");
-    let report = bench.s().export(&ExportRequest::new("db", "t", &to)).unwrap();
+    let report = bench
+        .s()
+        .export(&ExportRequest::new("db", "t", &to))
+        .unwrap();
     assert_eq!(read_tree(&to), below("p", &all));
     assert!(report.faults.len() <= 1);
     fs::write(&on_disk[1], "").unwrap();
     let to = bench.dir.path().join("out2");
-    let e = bench.s().export(&ExportRequest::new("db", "t", &to)).unwrap_err();
-    assert!(e.kind() == ErrorKind::Damaged && e.message().contains("file 'a'"), "{e}");
-    assert_eq!(read_tree(&to), Files::new(), "no half file bears the user's name");
+    let e = bench
+        .s()
+        .export(&ExportRequest::new("db", "t", &to))
+        .unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::Damaged && e.message().contains("file 'a'"),
+        "{e}"
+    );
+    assert_eq!(
+        read_tree(&to),
+        Files::new(),
+        "no half file bears the user's name"
+    );
 }
 
 #[test]
@@ -294,14 +394,25 @@ fn a_missing_data_file_is_a_replica_fault() {
     let pin = bench.s().pin(op, &pin_request("t")).unwrap();
     let tablets = &pin.tables[0].partitions[0].tablets;
     let tablet = tablets.iter().find(|t| t.files == 1).unwrap();
-    let path = bench.s().tablet_details(tablet.id).unwrap().replicas[0].path.clone();
+    let path = bench.s().tablet_details(tablet.id).unwrap().replicas[0]
+        .path
+        .clone();
     let mut inside = Vec::new();
     collect(&path, &mut inside);
     fs::remove_file(&inside[0]).unwrap();
-    let fault = bench.s().link(op, tablet.replicas[0], &[tablet.id]).unwrap_err();
+    let fault = bench
+        .s()
+        .link(op, tablet.replicas[0], &[tablet.id])
+        .unwrap_err();
     assert_eq!(fault.kind(), ErrorKind::ReplicaFault, "{fault}");
-    bench.s().link(op, tablet.replicas[1], &[tablet.id]).unwrap();
-    bench.s().open(op, tablet.replicas[1], tablet.id, "a").unwrap();
+    bench
+        .s()
+        .link(op, tablet.replicas[1], &[tablet.id])
+        .unwrap();
+    bench
+        .s()
+        .open(op, tablet.replicas[1], tablet.id, "a")
+        .unwrap();
     let never = bench.s().open(op, tablet.replicas[0], tablet.id, "a");
     assert_eq!(never.err().unwrap().kind(), ErrorKind::ReplicaFault);
 }
@@ -311,7 +422,9 @@ fn range_table() -> TableSchema {
         columns: Vec::new(),
         keys_type: KeysType::Duplicate,
         key_columns: vec!["k".to_owned()],
-        partitioning: Partitioning::Range { columns: vec!["k".to_owned()] },
+        partitioning: Partitioning::Range {
+            columns: vec!["k".to_owned()],
+        },
         distribution: Distribution::Random,
         comment: "words".to_owned(),
         properties: Default::default(),
@@ -322,7 +435,10 @@ fn range(name: &str, lower: &str, upper: &str) -> PartitionMeta {
     let end = |text: &str| Some(vec![text.to_owned()]);
     PartitionMeta {
         name: name.to_owned(),
-        bounds: Bounds::Range { lower: end(lower), upper: end(upper) },
+        bounds: Bounds::Range {
+            lower: end(lower),
+            upper: end(upper),
+        },
         buckets: 3,
         replication_num: 2,
     }
@@ -337,21 +453,46 @@ fn tables_and_partitions_are_made_and_dropped() {
     assert_eq!(kind(s.create_database("db")), ErrorKind::Exists);
     assert_eq!(kind(s.create_database("1db")), ErrorKind::Invalid);
     let parts = vec![range("p1", "1", "10"), range("p2", "10", "20")];
-    s.create_table("db", "t", range_table(), parts.clone()).unwrap();
-    assert_eq!(kind(s.create_table("db", "t", range_table(), Vec::new())), ErrorKind::Exists);
-    assert_eq!(kind(s.create_table("no", "t", range_table(), Vec::new())), ErrorKind::NotFound);
-    assert_eq!(kind(s.add_partition("db", "t", range("p3", "19", "30"))), ErrorKind::Invalid);
-    assert_eq!(kind(s.add_partition("db", "t", range("p2", "30", "40"))), ErrorKind::Exists);
+    s.create_table("db", "t", range_table(), parts.clone())
+        .unwrap();
+    assert_eq!(
+        kind(s.create_table("db", "t", range_table(), Vec::new())),
+        ErrorKind::Exists
+    );
+    assert_eq!(
+        kind(s.create_table("no", "t", range_table(), Vec::new())),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(s.add_partition("db", "t", range("p3", "19", "30"))),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        kind(s.add_partition("db", "t", range("p2", "30", "40"))),
+        ErrorKind::Exists
+    );
     s.add_partition("db", "t", range("p3", "20", "30")).unwrap();
     s.drop_partition("db", "t", "p1").unwrap();
     assert_eq!(kind(s.drop_partition("db", "t", "p1")), ErrorKind::NotFound);
-    let e = bench.try_load("t", "p9", &files(&[("a", "1")])).unwrap_err();
+    let e = bench
+        .try_load("t", "p9", &files(&[("a", "1")]))
+        .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NotFound, "a load adds no range: {e}");
     bench.load("t", "p2", &files(&[("a", "1")]));
     let details = bench.s().table_details("db", "t").unwrap();
-    let names: Vec<_> = details.partitions.iter().map(|p| p.meta.name.as_str()).collect();
+    let names: Vec<_> = details
+        .partitions
+        .iter()
+        .map(|p| p.meta.name.as_str())
+        .collect();
     assert_eq!((names, details.access), (vec!["p2", "p3"], Access::Normal));
-    assert_eq!((details.partitions[0].data_bytes, details.partitions[0].stored_bytes), (1, 2));
+    assert_eq!(
+        (
+            details.partitions[0].data_bytes,
+            details.partitions[0].stored_bytes
+        ),
+        (1, 2)
+    );
     let tablets = bench.s().table_tablets("db", "t", None).unwrap();
     assert_eq!(tablets.len(), 6);
     assert_eq!(tablets.iter().map(|t| t.files).sum::<u64>(), 1);
@@ -368,7 +509,8 @@ fn replicas_lie_on_distinct_least_loaded_backends() {
     let bench = Bench::new();
     let s = bench.s();
     s.create_database("db").unwrap();
-    s.create_table("db", "t", range_table(), vec![range("p1", "1", "2")]).unwrap();
+    s.create_table("db", "t", range_table(), vec![range("p1", "1", "2")])
+        .unwrap();
     let counts: Vec<u64> = s.backends().unwrap().iter().map(|b| b.replicas).collect();
     assert_eq!(counts, [2, 2, 2]);
     for tablet in s.table_tablets("db", "t", None).unwrap() {
@@ -382,14 +524,26 @@ fn a_backend_with_the_only_replica_is_not_dropped() {
     bench.load("t", "p", &files(&[("a", "1"), ("b", "2"), ("c", "3")]));
     let s = bench.s();
     let added = s.add_backend("extra:1").unwrap();
-    assert_eq!(s.add_backend("extra:1").unwrap_err().kind(), ErrorKind::Exists);
-    assert_eq!(s.add_backend("../x").unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        s.add_backend("extra:1").unwrap_err().kind(),
+        ErrorKind::Exists
+    );
+    assert_eq!(
+        s.add_backend("../x").unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     s.drop_backend("extra:1").unwrap();
     assert!(s.backends().unwrap().iter().all(|b| b.id != added));
     s.drop_backend("backend-1").unwrap();
     let e = s.drop_backend("backend-2").unwrap_err();
-    assert!(e.kind() == ErrorKind::Invalid && e.message().contains("only replica"), "{e}");
-    assert_eq!(s.drop_backend("nope").unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(
+        e.kind() == ErrorKind::Invalid && e.message().contains("only replica"),
+        "{e}"
+    );
+    assert_eq!(
+        s.drop_backend("nope").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     bench.reopen();
     assert_eq!(bench.s().backends().unwrap().len(), 2);
     assert_eq!(bench.export("t").len(), 3);
@@ -428,7 +582,9 @@ fn a_checkpoint_opens_to_the_same_catalog_as_the_whole_log() {
     let journal = bench.s().ledger.journal();
     let position = bench.s().ledger.read().position;
     let state = postcard::to_stdvec(&*bench.s().ledger.read()).unwrap();
-    journal.checkpoint(holdfast_journal::Seq(position), "catalog-1", &state).unwrap();
+    journal
+        .checkpoint(holdfast_journal::Seq(position), "catalog-1", &state)
+        .unwrap();
     bench.s().truncate_table("db", "t", None).unwrap();
     let live = postcard::to_stdvec(&*bench.s().ledger.read()).unwrap();
     let from_checkpoint = Ledger::open(std::sync::Arc::clone(&journal)).unwrap();
@@ -436,4 +592,69 @@ fn a_checkpoint_opens_to_the_same_catalog_as_the_whole_log() {
     holdfast_journal::replay(&*journal, &mut replayed).unwrap();
     assert_eq!(postcard::to_stdvec(&*from_checkpoint.read()).unwrap(), live);
     assert_eq!(postcard::to_stdvec(&replayed).unwrap(), live);
+}
+
+/// [`LocalStorage`] under the public suite.
+struct LocalHarness {
+    dir: tempfile::TempDir,
+    open: Mutex<Option<Arc<LocalStorage>>>,
+}
+
+impl LocalHarness {
+    fn current(&self) -> Arc<LocalStorage> {
+        Arc::clone(self.open.lock().as_ref().unwrap())
+    }
+}
+
+impl crate::conformance::Harness for LocalHarness {
+    fn open(&self) -> Result<Arc<dyn Storage>, Error> {
+        let mut open = self.open.lock();
+        *open = None;
+        let storage = LocalStorage::open(self.dir.path().join("s"), Options::default())?;
+        let storage = Arc::new(storage);
+        *open = Some(Arc::clone(&storage));
+        Ok(storage)
+    }
+
+    fn load(&self, db: &str, table: &str, partition: &str, files: &Files) -> Result<(), Error> {
+        let source = tempfile::tempdir_in(self.dir.path()).unwrap();
+        for (name, bytes) in files {
+            let path = source.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let mut request = LoadRequest::new(db, table, vec![source.path().to_owned()]);
+        request.partition = Some(partition.to_owned());
+        (request.buckets, request.replication_num) = (2, 2);
+        self.current().load(&request).map(|_| ())
+    }
+
+    fn read(&self, db: &str, table: &str) -> Result<BTreeMap<String, Files>, Error> {
+        let storage = self.current();
+        let target = tempfile::tempdir_in(self.dir.path()).unwrap();
+        storage.export(&ExportRequest::new(db, table, target.path().join("out")))?;
+        let all = read_tree(&target.path().join("out"));
+        let mut out = BTreeMap::new();
+        for partition in storage.table_details(db, table)?.partitions {
+            let prefix = format!("{}/", partition.meta.name);
+            let own = all.iter().filter_map(|(name, bytes)| {
+                Some((name.strip_prefix(&prefix)?.to_owned(), bytes.clone()))
+            });
+            out.insert(partition.meta.name.clone(), own.collect());
+        }
+        Ok(out)
+    }
+
+    fn drop_table(&self, db: &str, table: &str) -> Result<(), Error> {
+        self.current().drop_table(db, table)
+    }
+}
+
+#[test]
+fn the_contract_is_kept() {
+    let harness = LocalHarness {
+        dir: tempfile::tempdir().unwrap(),
+        open: Mutex::default(),
+    };
+    crate::conformance::run(&harness).unwrap();
 }

@@ -75,8 +75,15 @@ fn check_kind(path: &Path, meta: &fs::Metadata) -> Result<(), Error> {
     if kind.is_file() {
         return Ok(());
     }
-    let found = if kind.is_symlink() { "a symbolic link" } else { "a special file" };
-    let text = format!("'{}' is {found}, expected a regular file or a folder", path.display());
+    let found = if kind.is_symlink() {
+        "a symbolic link"
+    } else {
+        "a special file"
+    };
+    let text = format!(
+        "'{}' is {found}, expected a regular file or a folder",
+        path.display()
+    );
     Err(Error::new(ErrorKind::Invalid, text))
 }
 
@@ -86,6 +93,10 @@ fn add(path: &Path, name: &Path, len: u64, found: &mut Vec<Source>) -> Result<()
         return Err(Error::new(ErrorKind::Invalid, text));
     };
     check_file(name)?;
-    found.push(Source { path: path.to_owned(), name: name.to_owned(), len });
+    found.push(Source {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        len,
+    });
     Ok(())
 }

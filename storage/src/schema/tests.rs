@@ -3,11 +3,16 @@ use std::collections::BTreeMap;
 
 fn range(lower: Option<&[&str]>, upper: Option<&[&str]>) -> Bounds {
     let own = |t: &[&str]| t.iter().map(|s| (*s).to_owned()).collect();
-    Bounds::Range { lower: lower.map(own), upper: upper.map(own) }
+    Bounds::Range {
+        lower: lower.map(own),
+        upper: upper.map(own),
+    }
 }
 
 fn list(items: &[&str]) -> Bounds {
-    Bounds::List { items: items.iter().map(|i| vec![(*i).to_owned()]).collect() }
+    Bounds::List {
+        items: items.iter().map(|i| vec![(*i).to_owned()]).collect(),
+    }
 }
 
 #[test]
@@ -33,7 +38,10 @@ fn integers_are_compared_by_value() {
 fn tuples_are_compared_column_by_column() {
     let a = range(Some(&["1", "5"]), Some(&["2", "5"]));
     assert!(!overlaps(&a, &range(Some(&["2", "5"]), None)));
-    assert!(overlaps(&a, &range(Some(&["2"]), None)), "a short tuple starts at the smallest value");
+    assert!(
+        overlaps(&a, &range(Some(&["2"]), None)),
+        "a short tuple starts at the smallest value"
+    );
 }
 
 #[test]
@@ -47,8 +55,14 @@ fn empty_ranges_overlap_nothing_and_unbounded_ones_everything() {
 #[test]
 fn bounds_are_the_same_by_value_not_by_spelling() {
     let day = range(Some(&["2024-01-01"]), None);
-    assert!(same_bounds(&day, &range(Some(&["2024-01-01 00:00:00"]), None)));
-    assert!(!same_bounds(&day, &range(Some(&["2024-01-01"]), Some(&["2025-01-01"]))));
+    assert!(same_bounds(
+        &day,
+        &range(Some(&["2024-01-01 00:00:00"]), None)
+    ));
+    assert!(!same_bounds(
+        &day,
+        &range(Some(&["2024-01-01"]), Some(&["2025-01-01"]))
+    ));
     assert!(same_bounds(&list(&["a", "b"]), &list(&["b", "a"])));
     assert!(!same_bounds(&list(&["a"]), &Bounds::All));
     assert!(overlaps(&list(&["a", "b"]), &list(&["c", "b"])));
@@ -68,8 +82,12 @@ fn schema() -> TableSchema {
         columns: vec![column("k1", "BIGINT"), column("v1", "VARCHAR(20)")],
         keys_type: KeysType::Duplicate,
         key_columns: vec!["k1".to_owned()],
-        partitioning: Partitioning::Range { columns: vec!["k1".to_owned()] },
-        distribution: Distribution::Hash { columns: vec!["k1".to_owned()] },
+        partitioning: Partitioning::Range {
+            columns: vec!["k1".to_owned()],
+        },
+        distribution: Distribution::Hash {
+            columns: vec!["k1".to_owned()],
+        },
         comment: String::new(),
         properties: BTreeMap::new(),
     }
@@ -81,7 +99,9 @@ fn comments_case_and_properties_do_not_count() {
     other.columns[0].name = "K1".to_owned();
     other.columns[0].data_type = "bigint".to_owned();
     other.comment = "words".to_owned();
-    other.properties.insert("compression".to_owned(), "LZ4".to_owned());
+    other
+        .properties
+        .insert("compression".to_owned(), "LZ4".to_owned());
     assert_eq!(difference(&schema(), &other), None);
 }
 
@@ -93,31 +113,58 @@ fn the_first_difference_is_named_with_both_values() {
         change(&mut changed);
         cases.push((text, changed));
     };
-    with("name of column 1 is 'k1', expected 'v1'", &|s| s.columns.swap(0, 1));
-    with("type of column 'v1' is VARCHAR(20), expected VARCHAR(30)", &|s| {
-        s.columns[1].data_type = "VARCHAR(30)".to_owned();
+    with("name of column 1 is 'k1', expected 'v1'", &|s| {
+        s.columns.swap(0, 1)
     });
-    with("nullability of column 'k1' is NOT NULL, expected NULL", &|s| s.columns[0].nullable = true);
+    with(
+        "type of column 'v1' is VARCHAR(20), expected VARCHAR(30)",
+        &|s| {
+            s.columns[1].data_type = "VARCHAR(30)".to_owned();
+        },
+    );
+    with(
+        "nullability of column 'k1' is NOT NULL, expected NULL",
+        &|s| s.columns[0].nullable = true,
+    );
     with("default of column 'k1' is absent, expected '0'", &|s| {
         s.columns[0].default = Some("0".to_owned());
     });
     with("aggregation of column 'v1' is absent, expected SUM", &|s| {
         s.columns[1].aggregation = Some("sum".to_owned());
     });
-    with("number of columns is 2, expected 1", &|s| s.columns.truncate(1));
-    with("keys type is DUPLICATE KEY, expected PRIMARY KEY", &|s| s.keys_type = KeysType::Primary);
-    with("key columns is (k1), expected (k1, v1)", &|s| s.key_columns.push("v1".to_owned()));
+    with("number of columns is 2, expected 1", &|s| {
+        s.columns.truncate(1)
+    });
+    with("keys type is DUPLICATE KEY, expected PRIMARY KEY", &|s| {
+        s.keys_type = KeysType::Primary
+    });
+    with("key columns is (k1), expected (k1, v1)", &|s| {
+        s.key_columns.push("v1".to_owned())
+    });
     with("partition type is RANGE, expected LIST", &|s| {
-        s.partitioning = Partitioning::List { columns: vec!["k1".to_owned()] };
+        s.partitioning = Partitioning::List {
+            columns: vec!["k1".to_owned()],
+        };
     });
     with("partition columns is (k1), expected (v1)", &|s| {
-        s.partitioning = Partitioning::Range { columns: vec!["v1".to_owned()] };
+        s.partitioning = Partitioning::Range {
+            columns: vec!["v1".to_owned()],
+        };
     });
-    with("distribution type is HASH, expected RANDOM", &|s| s.distribution = Distribution::Random);
+    with("distribution type is HASH, expected RANDOM", &|s| {
+        s.distribution = Distribution::Random
+    });
     with("distribution columns is (k1), expected ()", &|s| {
-        s.distribution = Distribution::Hash { columns: Vec::new() };
+        s.distribution = Distribution::Hash {
+            columns: Vec::new(),
+        };
     });
     for (text, changed) in cases {
-        assert_eq!(difference(&schema(), &changed).map(|d| d.to_string()).as_deref(), Some(text));
+        assert_eq!(
+            difference(&schema(), &changed)
+                .map(|d| d.to_string())
+                .as_deref(),
+            Some(text)
+        );
     }
 }
