@@ -204,3 +204,6 @@ pub(crate) fn open(bytes: &[u8], seed: u32) -> Result<(Head, &[u8], usize), Flaw
         total,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,12 @@
 //! The contract suite on every kind of journal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{

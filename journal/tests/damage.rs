@@ -1,5 +1,12 @@
 //! What damage, cuts and lost pages do to a log: a prefix, or a refusal; never a wrong event.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

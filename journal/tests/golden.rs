@@ -3,6 +3,13 @@
 //! To add a format, write its files once by running with `HOLDFAST_WRITE_GOLDEN=1` and commit them;
 //! files of older formats are never written again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{fs, path::PathBuf, sync::Arc};

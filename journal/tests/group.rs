@@ -1,5 +1,12 @@
 //! Group commit: callers share syncs and nobody waits for the index.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{

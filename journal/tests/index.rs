@@ -1,5 +1,12 @@
 //! The index behind the log: whatever happens to it, nothing is lost and every answer is right.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{
@@ -123,13 +130,17 @@ fn deleting_the_index_loses_nothing() {
 #[test]
 fn an_index_that_is_behind_catches_up() {
     let root = tempfile::tempdir().unwrap();
-    fill(&with_index(root.path()), 0, 30);
+    let journal = with_index(root.path());
+    fill(&journal, 0, 30);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
     fill(&without_index(root.path()), 30, 60);
     let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
-    assert!(matches!(
-        reader.verify_index().unwrap(),
-        IndexCheck::Agrees { behind: 60.., .. }
-    ));
+    let check = reader.verify_index().unwrap();
+    assert!(
+        matches!(check, IndexCheck::Agrees { behind: 60.., .. }),
+        "{check}"
+    );
     let (journal, report) =
         FileJournal::<DoorEvent>::open(root.path(), Options::default()).unwrap();
     assert!(

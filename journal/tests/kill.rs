@@ -1,5 +1,12 @@
 //! A process killed while it appends has kept everything that it was told is durable.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{

@@ -1,5 +1,12 @@
 //! The opening table on real folders: what each case answers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::{

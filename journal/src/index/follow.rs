@@ -429,8 +429,7 @@ impl Worker {
         let mut moved = Vec::new();
         loop {
             match self.feed(&store, fed, &mut heads, &mut moved) {
-                Ok(Some(last)) if !self.shared.stopping() => fed = last,
-                Ok(Some(_)) => return store.close(),
+                Ok(Some(last)) => fed = last,
                 Ok(None) => break,
                 Err(broken) => {
                     // Its own failure to close would hide what it was.
@@ -439,6 +438,10 @@ impl Worker {
                 }
             }
             moved.clear();
+            // What is built so far is an index that is behind, which the next opening goes on with.
+            if self.shared.stopping() {
+                break;
+            }
         }
         store.close()?;
         sync_files(&fresh)?;

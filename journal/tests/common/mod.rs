@@ -1,6 +1,7 @@
 //! Events and helpers that the tests of the journal share.
 
 #![allow(
+    clippy::unwrap_used,
     dead_code,
     missing_docs,
     unreachable_pub,
