@@ -73,11 +73,14 @@ impl Repository {
                 if search.is_over() {
                     return Ok(search.found);
                 }
-                if !search.parts.insert(part.hash) {
+                if search.parts.contains(&part.hash) {
                     continue;
                 }
                 match self.part(ctx, label, part) {
-                    Ok(part) => self.search_part(ctx, &part, &mut search)?,
+                    Ok(read) => {
+                        search.parts.insert(part.hash);
+                        self.search_part(ctx, &read, &mut search)?;
+                    }
                     Err(error) => pass_over(error)?,
                 }
             }

@@ -266,6 +266,8 @@ pub struct Planner<'a> {
     whole: ByHash<u32>,
     packs: BTreeMap<ObjectKey, u32>,
     open: BTreeMap<u32, OpenPack>,
+    /// Bytes of the file being added that have to be written.
+    added: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -284,6 +286,7 @@ impl<'a> Planner<'a> {
             whole: ByHash::default(),
             packs: BTreeMap::new(),
             open: BTreeMap::new(),
+            added: 0,
         })
     }
 
@@ -303,13 +306,13 @@ impl<'a> Planner<'a> {
         let number = u32::try_from(self.plan.placements.len())
             .map_err(|_| Error::invalid("a plan of more than 4294967295 files"))?;
         let file = FileNo(number);
-        let before = self.plan.new_bytes;
+        self.added = 0;
         let pieces = self.place(lane, file, content)?;
         self.plan.placements.push(Placement { pieces });
         self.files.insert(content.hash, file);
-        let new = self.plan.new_bytes - before;
-        self.plan.reused_bytes += content.len - new;
-        match new {
+        self.plan.new_bytes += self.added;
+        self.plan.reused_bytes += content.len - self.added;
+        match self.added {
             0 => self.plan.reused_files += 1,
             _ => self.plan.new_files += 1,
         }
@@ -415,7 +418,7 @@ impl<'a> Planner<'a> {
             None => {
                 let key = self.presence.vacant(ObjectKind::Whole, &hash);
                 let slot = self.slot(ObjectEntry { key, len })?;
-                self.plan.new_bytes += len;
+                self.added += len;
                 self.plan.objects.push(ObjectPlan {
                     key,
                     slot,
@@ -457,7 +460,7 @@ impl<'a> Planner<'a> {
             len: content.len,
             hash: content.hash,
         });
-        self.plan.new_bytes += content.len;
+        self.added += content.len;
         Ok(Location {
             object: pack.slot,
             offset: 0,

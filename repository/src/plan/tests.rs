@@ -107,6 +107,15 @@ proptest! {
         prop_assert_eq!(plan.new_files + plan.reused_files, distinct.len() as u64);
 
         let (presence, known) = holdings(&objects);
+        // The same once more, though no manifest tells what the packs hold: their names do.
+        let mut same = Planner::new(&presence, KnownMembers::default(), limits).expect("limits");
+        for (lane, bytes) in &files {
+            same.add(*lane, &Content::of(bytes)).expect("good");
+        }
+        let same = same.finish().expect("plan");
+        prop_assert!(same.objects.is_empty());
+        prop_assert_eq!((same.new_files, same.new_bytes, same.reused_bytes), (0, 0, total));
+
         let mut again = Planner::new(&presence, known, limits).expect("limits");
         // In another order and from other lanes: what is known does not depend on how it came.
         let mut renumbered = Vec::new();

@@ -1,0 +1,12 @@
+//! The repository through its public seams: a small backup and restore in the order the protocol asks for, over memory
+//! and over a folder, with faults, races and damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod damage;
+mod discard;
+mod faults;
+mod harness;
+mod labels;
+mod objects;
+mod reuse;
