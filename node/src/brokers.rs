@@ -40,7 +40,10 @@ pub(crate) struct Adapters {
 
 impl Adapters {
     pub(crate) fn new(traffic: Traffic) -> Self {
-        Self { traffic, recorders: Mutex::default() }
+        Self {
+            traffic,
+            recorders: Mutex::default(),
+        }
     }
 
     /// `broker`, counted where that was asked for.
@@ -57,7 +60,11 @@ impl Adapters {
 
     /// Requests of one kind so far, over all brokers.
     pub(crate) fn requests(&self, request: Request) -> u64 {
-        self.recorders.lock().iter().map(|recorder| recorder.figures().requests(request)).sum()
+        self.recorders
+            .lock()
+            .iter()
+            .map(|recorder| recorder.figures().requests(request))
+            .sum()
     }
 }
 
@@ -124,11 +131,12 @@ fn bandwidth(properties: &BTreeMap<String, String>) -> Result<Option<BandwidthLi
 
 /// Reads `10485760` or `10 MB`: decimal units as disks and networks have them, `MiB` and its kin as memory has.
 fn bytes_per_second(text: &str) -> Result<NonZeroU64, String> {
-    let refuse = || {
-        format!("is '{text}', expected bytes per second above 0, such as 10485760 or \"10 MB\"")
-    };
+    let refuse =
+        || format!("is '{text}', expected bytes per second above 0, such as 10485760 or \"10 MB\"");
     let trimmed = text.trim();
-    let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+    let digits = trimmed
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits);
     let unit = unit.trim().to_ascii_uppercase();
     let unit = unit.strip_suffix("/S").unwrap_or(&unit);
@@ -159,8 +167,10 @@ mod tests {
         location: &str,
         properties: &[(&str, &str)],
     ) -> Result<Arc<dyn Broker>, String> {
-        let properties =
-            properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let properties = properties
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         Adapters::new(Traffic::Ignored).connect(broker, location, &properties)
     }
 
@@ -176,7 +186,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         assert!(connect(None, path, &[]).is_ok());
-        assert!(connect(None, &format!("file://{path}"), &[("upload_bandwidth", "10 MB")]).is_ok());
+        assert!(
+            connect(
+                None,
+                &format!("file://{path}"),
+                &[("upload_bandwidth", "10 MB")]
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -185,7 +202,10 @@ mod tests {
         let text = refusal(None, "s3://bucket/x", &[]);
         assert!(text.contains("'s3'") && text.contains("file:///"), "{text}");
         let text = refusal(None, "/tmp", &[("username", "x")]);
-        assert!(text.contains("'username'") && text.contains("upload_bandwidth"), "{text}");
+        assert!(
+            text.contains("'username'") && text.contains("upload_bandwidth"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -194,7 +214,16 @@ mod tests {
         assert_eq!(of("1048576"), Ok(1_048_576));
         assert_eq!(of("10 MB"), Ok(10_000_000));
         assert_eq!(of("10mib/s"), Ok(10 << 20));
-        for bad in ["", "0", "-1", "ten", "10 PB", "1.5 MB", "99999999999999999999", "99999999999 GB"] {
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "ten",
+            "10 PB",
+            "1.5 MB",
+            "99999999999999999999",
+            "99999999999 GB",
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

@@ -67,6 +67,15 @@ impl Failure {
     }
 }
 
+impl From<holdfast_sql::SqlError> for Failure {
+    fn from(error: holdfast_sql::SqlError) -> Self {
+        Self {
+            exit: Exit::Failed,
+            text: Some(error.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.as_deref().unwrap_or_default())

@@ -86,6 +86,21 @@ impl Folder {
     }
 }
 
+/// Whether some process holds the data folder at `path` now. Only looks: a lock taken to find out
+/// would keep away who comes at that moment.
+pub(crate) fn is_held(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(about) = fs::metadata(path.join("lock")) else {
+        return false;
+    };
+    let inode = format!(":{}", about.ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    locks.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("FLOCK") && words.any(|word| word.ends_with(&inode))
+    })
+}
+
 /// The journal of the jobs of the data folder at `path`.
 pub(crate) fn journal_dir(path: &Path) -> PathBuf {
     path.join("journal")
@@ -165,7 +180,7 @@ fn in_use(folder: &Path, file: &mut File) -> Failure {
     };
     Failure::new(
         Exit::InUse,
-        "DATA_FOLDER_IN_USE",
+        "FOLDER_IN_USE",
         format!(
             "data folder '{}' is in use by {holder}: wait until it has ended, or end it",
             folder.display()
@@ -256,7 +271,9 @@ mod tests {
         assert_eq!(refused.exit, Exit::InUse);
         let pid = std::process::id().to_string();
         assert!(refused.text.unwrap().contains(&format!("process {pid}")));
+        assert!(is_held(&path));
         drop(first);
+        assert!(!is_held(&path));
         assert!(Folder::hold(&path, Absent::Make).is_ok());
     }
 

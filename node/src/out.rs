@@ -39,3 +39,15 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 pub(crate) fn watched() -> bool {
     io::stderr().is_terminal()
 }
+
+/// The columns of the terminal that data goes to; `None` where it goes elsewhere.
+pub(crate) fn width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&out)
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|w| *w > 0)
+}

@@ -60,6 +60,23 @@ impl Splitter {
         while let Some((offset, c)) = chars.next() {
             at = from + offset;
             let next = chars.peek().map(|(_, next)| *next);
+            if (self.state, c, next) == (State::Plain, '-', Some('-')) {
+                // A comment only where a blank follows, as in MySQL: 5--3 is arithmetic.
+                let mut ahead = chars.clone();
+                ahead.next();
+                match ahead.next() {
+                    None => {
+                        self.scanned = at;
+                        return None;
+                    }
+                    Some((_, third)) if third.is_whitespace() => self.state = State::LineComment,
+                    Some(_) => {}
+                }
+                at = chars
+                    .peek()
+                    .map_or(self.text.len(), |(offset, _)| from + offset);
+                continue;
+            }
             let pair = match (self.state, c) {
                 (State::Plain, '-' | '/') | (State::BlockComment, '*') => true,
                 (State::Quoted(quote), '\\') => quote != '`',
@@ -76,10 +93,6 @@ impl Splitter {
                 }
                 (State::Plain, '\'' | '"' | '`', _) => self.state = State::Quoted(c),
                 (State::Plain, '#', _) => self.state = State::LineComment,
-                (State::Plain, '-', Some('-')) => {
-                    chars.next();
-                    self.state = State::LineComment;
-                }
                 (State::Plain, '/', Some('*')) => {
                     chars.next();
                     self.state = State::BlockComment;
@@ -109,7 +122,9 @@ impl Splitter {
 fn has_content(text: &str) -> bool {
     let mut rest = text.trim_start();
     loop {
-        let skipped = if rest.starts_with("--") || rest.starts_with('#') {
+        let dashes = rest.strip_prefix("--");
+        let line = dashes.is_some_and(|rest| !rest.starts_with(|c: char| !c.is_whitespace()));
+        let skipped = if line || rest.starts_with('#') {
             rest.split_once('\n').map(|(_, rest)| rest)
         } else if let Some(comment) = rest.strip_prefix("/*") {
             comment.split_once("*/").map(|(_, rest)| rest)
@@ -145,6 +160,7 @@ mod tests {
         assert_eq!(all("a `\\`; c"), ["a `\\`", "c"]);
         assert_eq!(all("a 'it''s;' b; c;"), ["a 'it''s;' b", "c"]);
         assert_eq!(all("a -- x; y\n b; c"), ["a -- x; y\n b", "c"]);
+        assert_eq!(all("a 5--3; c"), ["a 5--3", "c"]);
         assert_eq!(all("a /* ; */ b; # ; \n c"), ["a /* ; */ b", "# ; \n c"]);
     }
 
