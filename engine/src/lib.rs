@@ -16,6 +16,7 @@ mod due;
 mod engine;
 pub mod event;
 mod executor;
+pub mod host;
 mod ids;
 mod opening;
 mod order;
