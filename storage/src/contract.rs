@@ -1,13 +1,16 @@
-//! The contract an embedder implements: what each call promises, how calls may repeat, what must be durable.
+//! The contract an embedder implements: what each call promises, how calls may repeat, what must be
+//! durable.
 //!
 //! Rules that hold for every method of [`Storage`]:
-//! - calls may come from several threads at once and may repeat after a crash; each is *get-or-create* by its
-//!   [`OpId`]: a repeated call finds what the first one made and answers the same;
-//! - when a method that changes something returns `Ok`, the change is durable (survives power loss), unless its
-//!   documentation says that a later call makes it so;
-//! - nothing is cleaned up by the storage on its own: pins, staging places and marks stay until `release`,
-//!   `abort`, `forget` or `retain_only`;
-//! - no method panics on bad input; errors carry a [`crate::ErrorKind`] that tells what can be done.
+//! - calls may come from several threads at once and may repeat after a crash; each is
+//!   *get-or-create* by its [`OpId`]: a repeated call finds what the first one made and answers the
+//!   same;
+//! - when a method that changes something returns `Ok`, the change is durable (survives power
+//!   loss), unless its documentation says that a later call makes it so;
+//! - nothing is cleaned up by the storage on its own: pins, staging places and marks stay until
+//!   `release`, `abort`, `forget` or `retain_only`;
+//! - no method panics on bad input; errors carry a [`crate::ErrorKind`] that tells what can be
+//!   done.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -35,8 +38,8 @@ pub trait DataFile: Send + Sync {
     /// `ReplicaFault` where the bytes cannot be read or the file is shorter than it was.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error>;
 
-    /// Gives the bytes of `range` to `visit` in order, in pieces of at most some MiB. A storage that can map its
-    /// files overrides this to hand out mapped windows. `Break` stops with `Ok`.
+    /// Gives the bytes of `range` to `visit` in order, in pieces of at most some MiB. A storage
+    /// that can map its files overrides this to hand out mapped windows. `Break` stops with `Ok`.
     ///
     /// # Errors
     /// `ReplicaFault` where the bytes cannot be read or the file is shorter than `range.end`.
@@ -65,7 +68,8 @@ pub trait DataFile: Send + Sync {
     }
 }
 
-/// A file being written into a staging place. Dropped without `finish`, it leaves nothing that counts.
+/// A file being written into a staging place. Dropped without `finish`, it leaves nothing that
+/// counts.
 pub trait StagedFile: Send {
     /// Appends bytes.
     ///
@@ -73,8 +77,8 @@ pub trait StagedFile: Send {
     /// `Full`, `Fenced` or `Io`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Ends the file: the storage compares length and hash of what was written with the entry it was opened
-    /// for, and only then lets it count. Durable at the latest with [`Storage::settle`].
+    /// Ends the file: the storage compares length and hash of what was written with the entry it
+    /// was opened for, and only then lets it count. Durable at the latest with [`Storage::settle`].
     ///
     /// # Errors
     /// `Invalid` where length or hash differ (nothing counts then), else as `write`.
@@ -98,7 +102,8 @@ pub enum Reuse {
     Absent,
 }
 
-/// A database node's tables, as the engine needs to see them. See the module for the rules of every call.
+/// A database node's tables, as the engine needs to see them. See the module for the rules of every
+/// call.
 pub trait Storage: Send + Sync {
     /// Where the catalog stands; never goes back.
     fn position(&self) -> CatalogPosition;
@@ -121,12 +126,13 @@ pub trait Storage: Send + Sync {
     /// `NotFound` where the database does not exist.
     fn tables(&self, database: &str) -> Result<Vec<TableInfo>, Error>;
 
-    /// Pins the visible versions of the requested tables at one point of time over all of them. From its return
-    /// on, loads, truncates and drops succeed and the pinned data stays readable. Repeated: the same pin.
+    /// Pins the visible versions of the requested tables at one point of time over all of them.
+    /// From its return on, loads, truncates and drops succeed and the pinned data stays readable.
+    /// Repeated: the same pin.
     ///
     /// # Errors
-    /// `NotFound` names the missing database, table or partition; `Busy` where a table is being restored;
-    /// `ReplicaFault` where a tablet has no whole replica.
+    /// `NotFound` names the missing database, table or partition; `Busy` where a table is being
+    /// restored; `ReplicaFault` where a tablet has no whole replica.
     fn pin(&self, op: OpId, request: &PinRequest) -> Result<Pin, Error>;
 
     /// The data files of a pinned tablet, in name order.
@@ -135,8 +141,8 @@ pub trait Storage: Send + Sync {
     /// `PinLost` where the pin is gone; `Damaged` where the list cannot be read.
     fn pinned_files(&self, op: OpId, tablet: TabletId) -> Result<Vec<FileEntry>, Error>;
 
-    /// Takes the local snapshot of pinned tablets on one backend (hard links, or whatever keeps the bytes
-    /// still). Repeated: nothing more happens.
+    /// Takes the local snapshot of pinned tablets on one backend (hard links, or whatever keeps the
+    /// bytes still). Repeated: nothing more happens.
     ///
     /// # Errors
     /// `PinLost`; `ReplicaFault` where this backend cannot give a file; `Full`.
@@ -145,7 +151,8 @@ pub trait Storage: Send + Sync {
     /// Opens a file of the local snapshot.
     ///
     /// # Errors
-    /// `PinLost`; `ReplicaFault` where this backend cannot give it (also when it was never linked there).
+    /// `PinLost`; `ReplicaFault` where this backend cannot give it (also when it was never linked
+    /// there).
     fn open(
         &self,
         op: OpId,
@@ -160,16 +167,17 @@ pub trait Storage: Send + Sync {
     /// `Io`; may be tried again.
     fn release(&self, op: OpId) -> Result<(), Error>;
 
-    /// Makes the metadata of a restore: what is absent is created, visible and closed; what will be overwritten
-    /// is marked and goes on serving its data. All or nothing. Repeated: the same targets.
+    /// Makes the metadata of a restore: what is absent is created, visible and closed; what will be
+    /// overwritten is marked and goes on serving its data. All or nothing. Repeated: the same
+    /// targets.
     ///
     /// # Errors
-    /// `Exists`/`NotFound` where the catalog has changed since the spec was checked; `Busy` where another
-    /// operation holds a table; `Invalid` where there are fewer backends than replicas.
+    /// `Exists`/`NotFound` where the catalog has changed since the spec was checked; `Busy` where
+    /// another operation holds a table; `Invalid` where there are fewer backends than replicas.
     fn create_targets(&self, op: OpId, spec: &RestoreSpec) -> Result<Targets, Error>;
 
-    /// Makes the staging place of one tablet on one backend and keeps the list of files that it must get.
-    /// A newer token takes the place over; what earlier attempts finished stays.
+    /// Makes the staging place of one tablet on one backend and keeps the list of files that it
+    /// must get. A newer token takes the place over; what earlier attempts finished stays.
     ///
     /// # Errors
     /// `NotFound` where `op` has no such target; `Fenced`; `Invalid` for a bad file name; `Full`.
@@ -182,8 +190,8 @@ pub trait Storage: Send + Sync {
         files: &[FileEntry],
     ) -> Result<(), Error>;
 
-    /// Looks for a local file with the entry's content; hashes it again and, if it agrees, links it into the
-    /// staging place.
+    /// Looks for a local file with the entry's content; hashes it again and, if it agrees, links it
+    /// into the staging place.
     ///
     /// # Errors
     /// `NotFound` where the tablet was not staged or its list lacks `entry`; `Fenced`; `Full`.
@@ -221,36 +229,39 @@ pub trait Storage: Send + Sync {
         tablets: &[TabletId],
     ) -> Result<(), Error>;
 
-    /// Seals the staging: from here on every writer is refused. Proves that each replica of each target tablet has
-    /// exactly the files of its list, puts them under their final names and makes the list of swaps durable.
-    /// Targets still serve what they served. Repeated: nothing more happens.
+    /// Seals the staging: from here on every writer is refused. Proves that each replica of each
+    /// target tablet has exactly the files of its list, puts them under their final names and makes
+    /// the list of swaps durable. Targets still serve what they served. Repeated: nothing more
+    /// happens.
     ///
     /// # Errors
     /// `Invalid` names the first file that is missing or differs.
     fn prepare(&self, op: OpId) -> Result<(), Error>;
 
-    /// Makes all targets of a prepared operation visible and drops what the spec drops, in one durable step. A
-    /// commit of an op already committed does nothing, even if users have since changed the tables.
+    /// Makes all targets of a prepared operation visible and drops what the spec drops, in one
+    /// durable step. A commit of an op already committed does nothing, even if users have since
+    /// changed the tables.
     ///
     /// # Errors
     /// `NotFound` where `op` was never prepared; `Io` may be tried again.
     fn commit(&self, op: OpId) -> Result<(), Error>;
 
-    /// Forgets a committed operation: frees old versions and what is left of the staging. Unknown: nothing.
+    /// Forgets a committed operation: frees old versions and what is left of the staging. Unknown:
+    /// nothing.
     ///
     /// # Errors
     /// `Io`; may be tried again.
     fn forget(&self, op: OpId) -> Result<(), Error>;
 
-    /// Takes an uncommitted restore back: everything it made is gone, everything it marked is open again, its
-    /// staging is removed. Unknown: nothing happens.
+    /// Takes an uncommitted restore back: everything it made is gone, everything it marked is open
+    /// again, its staging is removed. Unknown: nothing happens.
     ///
     /// # Errors
     /// `Invalid` where `op` is already committed; `Io` may be tried again.
     fn abort(&self, op: OpId) -> Result<(), Error>;
 
-    /// After a start: ends every pin and every uncommitted restore whose op is not in `live`, and forgets every
-    /// committed one not in it.
+    /// After a start: ends every pin and every uncommitted restore whose op is not in `live`, and
+    /// forgets every committed one not in it.
     ///
     /// # Errors
     /// `Io`; may be tried again.

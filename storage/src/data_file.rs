@@ -1,4 +1,5 @@
-//! A data file of a local snapshot, read by mapped windows where it is large and by plain reads where it is small.
+//! A data file of a local snapshot, read by mapped windows where it is large and by plain reads
+//! where it is small.
 
 use std::fs::File;
 use std::io;

@@ -4,8 +4,8 @@ use crate::model::{FileEntry, FileHash, SEGMENT_BYTES};
 
 /// Takes in the bytes of a file in order.
 ///
-/// Up to the end of the first segment the hash of the file and that of the segment are one, so files of up to
-/// [`SEGMENT_BYTES`] are hashed once.
+/// Up to the end of the first segment the hash of the file and that of the segment are one, so
+/// files of up to [`SEGMENT_BYTES`] are hashed once.
 pub(crate) struct Digest {
     whole: blake3::Hasher,
     segment: Option<blake3::Hasher>,

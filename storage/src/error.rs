@@ -1,4 +1,5 @@
-//! The one error of this crate: what a caller can do about it is its [`ErrorKind`]; the text names the thing.
+//! The one error of this crate: what a caller can do about it is its [`ErrorKind`]; the text names
+//! the thing.
 
 use std::fmt;
 

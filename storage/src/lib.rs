@@ -1,9 +1,10 @@
 //! Tables and local snapshots: the border between a database node's own data and the backup engine.
 //!
-//! [`Storage`] is the contract an embedder implements for its tables; [`model`] holds the plain data that
-//! crosses it; [`schema`] says what must agree before data may be put over other data. [`LocalStorage`] is the
-//! storage for nodes that have none of their own. This crate knows tables, versions and replicas. It must not know
-//! jobs, brokers or repositories: an operation reaches it as an [`OpId`] and nothing more.
+//! [`Storage`] is the contract an embedder implements for its tables; [`model`] holds the plain
+//! data that crosses it; [`schema`] says what must agree before data may be put over other data.
+//! [`LocalStorage`] is the storage for nodes that have none of their own. This crate knows tables,
+//! versions and replicas. It must not know jobs, brokers or repositories: an operation reaches it
+//! as an [`OpId`] and nothing more.
 
 pub mod conformance;
 mod contract;

@@ -1,8 +1,8 @@
 //! The only unsafe code of this crate: a window of a file mapped for reading.
 //!
-//! A window is paged in before it is handed out, so that a bad sector or a file cut short is an error of the call
-//! and not a signal that kills the host. It must stay the one small type here; who may be mapped is decided by
-//! the caller.
+//! A window is paged in before it is handed out, so that a bad sector or a file cut short is an
+//! error of the call and not a signal that kills the host. It must stay the one small type here;
+//! who may be mapped is decided by the caller.
 #![allow(unsafe_code, reason = "mapping a file is unsafe; see the SAFETY text")]
 
 use std::fs::File;
@@ -20,20 +20,22 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Maps `len` bytes from `offset` (a multiple of [`WINDOW`]) and pages them in. `None` where the system
-    /// cannot page in with an error instead of a signal: read the bytes instead.
+    /// Maps `len` bytes from `offset` (a multiple of [`WINDOW`]) and pages them in. `None` where
+    /// the system cannot page in with an error instead of a signal: read the bytes instead.
     ///
     /// # Errors
-    /// The system's error where a page cannot be had: a read error, or a file shorter than the window.
+    /// The system's error where a page cannot be had: a read error, or a file shorter than the
+    /// window.
     pub(crate) fn open(file: &File, offset: u64, len: usize) -> io::Result<Option<Self>> {
         debug_assert_eq!(offset % WINDOW, 0, "windows are aligned");
-        // SAFETY: the map is read-only and private to this type, and its bytes are handed out only while it
-        // lives. The file keeps still because it is a data file of a local snapshot: a hard link that this
-        // storage made of a file that it never opens for writing again, in a folder that it owns alone and
-        // removes only by unlinking, which leaves the pages as they are. Where somebody breaks that rule from
-        // outside by writing in place, the bytes may change under a reader that then sees a wrong hash; where
-        // they cut the file, paging in fails with an error. Left open is a cut, or a read error of a page that
-        // was evicted again, in the short time between paging in and reading.
+        // SAFETY: the map is read-only and private to this type, and its bytes are handed out only
+        // while it lives. The file keeps still because it is a data file of a local snapshot: a
+        // hard link that this storage made of a file that it never opens for writing again, in a
+        // folder that it owns alone and removes only by unlinking, which leaves the pages as they
+        // are. Where somebody breaks that rule from outside by writing in place, the bytes may
+        // change under a reader that then sees a wrong hash; where they cut the file, paging in
+        // fails with an error. Left open is a cut, or a read error of a page that was evicted
+        // again, in the short time between paging in and reading.
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file)? };
         // A hint only: what cannot be followed is no error.
         let _ = map.advise(Advice::Sequential);

@@ -1,7 +1,7 @@
 //! The plain data that crosses the storage border: schemas, partitions, pins, restore targets.
 //!
-//! Everything here is owned, serialisable and free of I/O, so that it can lie in a manifest, travel to another
-//! host and be compared by pure functions.
+//! Everything here is owned, serialisable and free of I/O, so that it can lie in a manifest, travel
+//! to another host and be compared by pure functions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,8 @@ id! {
     TabletId
 }
 id! {
-    /// One operation of the engine on the storage: pins, staging and marks carry it. The engine uses the job's id.
+    /// One operation of the engine on the storage: pins, staging and marks carry it. The engine
+    /// uses the job's id.
     OpId
 }
 id! {
@@ -129,7 +130,8 @@ pub struct FileEntry {
     pub len: u64,
     /// BLAKE3 of the whole content, where the storage knows it without reading.
     pub hash: Option<FileHash>,
-    /// BLAKE3 of each [`SEGMENT_BYTES`] piece of a file longer than that (the last may be shorter); else empty.
+    /// BLAKE3 of each [`SEGMENT_BYTES`] piece of a file longer than that (the last may be shorter);
+    /// else empty.
     pub segments: Vec<FileHash>,
 }
 
@@ -258,7 +260,8 @@ pub enum Access {
     Normal,
     /// Made by this operation and not finished: visible, refuses reads and loads.
     Restoring(OpId),
-    /// To be overwritten by this operation: serves its previous data, refuses loads and changes of schema.
+    /// To be overwritten by this operation: serves its previous data, refuses loads and changes of
+    /// schema.
     Overwriting(OpId),
 }
 
@@ -358,7 +361,8 @@ pub struct PinnedTablet {
     pub bytes: u64,
 }
 
-/// Whether users may load into existing partitions of the job's tables that the restore does not touch.
+/// Whether users may load into existing partitions of the job's tables that the restore does not
+/// touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowLoad {

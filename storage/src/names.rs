@@ -1,7 +1,8 @@
-//! The one place that says which names are allowed, and how a data file's name becomes a name on disk.
+//! The one place that says which names are allowed, and how a data file's name becomes a name on
+//! disk.
 //!
-//! User names are kept in lists only; on disk a data file bears a short hash of its name, so that long, odd or
-//! nested names meet no limit of the file system.
+//! User names are kept in lists only; on disk a data file bears a short hash of its name, so that
+//! long, odd or nested names meet no limit of the file system.
 
 use crate::{Error, ErrorKind};
 
@@ -12,7 +13,8 @@ const MAX_PART: usize = 255;
 /// Longest name of a database, table or backend in bytes.
 const MAX_NAME: usize = 256;
 
-/// Checks the name of a database or table: a letter or `_`, then letters, digits, `_` and `-`, 256 at most.
+/// Checks the name of a database or table: a letter or `_`, then letters, digits, `_` and `-`, 256
+/// at most.
 ///
 /// # Errors
 /// `Invalid`, naming `what` and the name.
@@ -28,14 +30,15 @@ pub fn check_object(what: &str, name: &str) -> Result<(), Error> {
     Err(Error::new(
         ErrorKind::Invalid,
         format!(
-            "{what} name '{}' is not allowed, expected a letter or '_' and then letters, digits, '_' or '-', \
-             at most {MAX_NAME}",
+            "{what} name '{}' is not allowed, expected a letter or '_' and then letters, digits, \
+             '_' or '-', at most {MAX_NAME}",
             name.escape_debug()
         ),
     ))
 }
 
-/// Checks the name of a partition: one path part (it names a folder on export), without control characters.
+/// Checks the name of a partition: one path part (it names a folder on export), without control
+/// characters.
 ///
 /// # Errors
 /// `Invalid`, naming the name.
@@ -51,14 +54,15 @@ pub fn check_partition(name: &str) -> Result<(), Error> {
     Err(Error::new(
         ErrorKind::Invalid,
         format!(
-            "partition name '{}' is not allowed, expected 1 to {MAX_PART} bytes without '/' and control \
-             characters",
+            "partition name '{}' is not allowed, expected 1 to {MAX_PART} bytes without '/' and \
+             control characters",
             name.escape_debug()
         ),
     ))
 }
 
-/// Checks the name of a backend: letters, digits and `_ . : -`, not starting with a dot, 128 at most.
+/// Checks the name of a backend: letters, digits and `_ . : -`, not starting with a dot, 128 at
+/// most.
 ///
 /// # Errors
 /// `Invalid`, naming the name.
@@ -75,14 +79,15 @@ pub fn check_backend(name: &str) -> Result<(), Error> {
     Err(Error::new(
         ErrorKind::Invalid,
         format!(
-            "backend name '{}' is not allowed, expected letters, digits, '_', '.', ':' or '-', at most 128",
+            "backend name '{}' is not allowed, expected letters, digits, '_', '.', ':' or '-', \
+             at most 128",
             name.escape_debug()
         ),
     ))
 }
 
-/// Checks the path of a data file: '/'-separated, relative, no empty, "." or ".." part, no NUL, each part at most
-/// 255 bytes and the whole at most 4095.
+/// Checks the path of a data file: '/'-separated, relative, no empty, "." or ".." part, no NUL,
+/// each part at most 255 bytes and the whole at most 4095.
 ///
 /// # Errors
 /// `Invalid`, naming the path and what is wrong with it.

@@ -1,7 +1,8 @@
-//! Pure comparisons of schemas and partition bounds: what must agree before a partition may be overwritten or added.
+//! Pure comparisons of schemas and partition bounds: what must agree before a partition may be
+//! overwritten or added.
 //!
-//! No I/O, no catalog. Both the engine's early checks and the storage's own last check use these functions, so
-//! that the two can never disagree about what "the same" means.
+//! No I/O, no catalog. Both the engine's early checks and the storage's own last check use these
+//! functions, so that the two can never disagree about what "the same" means.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -33,8 +34,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Whether both bounds take exactly the same rows. Literals are compared as in [`compare_literals`]; list items
-/// as sets of texts.
+/// Whether both bounds take exactly the same rows. Literals are compared as in
+/// [`compare_literals`]; list items as sets of texts.
 pub fn same_bounds(a: &Bounds, b: &Bounds) -> bool {
     match (a, b) {
         (Bounds::All, Bounds::All) => true,
@@ -55,8 +56,8 @@ pub fn same_bounds(a: &Bounds, b: &Bounds) -> bool {
     }
 }
 
-/// Whether some row could belong to both. Bounds of different kinds are taken to overlap: they cannot stand
-/// beside each other in one table.
+/// Whether some row could belong to both. Bounds of different kinds are taken to overlap: they
+/// cannot stand beside each other in one table.
 pub fn overlaps(a: &Bounds, b: &Bounds) -> bool {
     match (a, b) {
         (
@@ -115,8 +116,9 @@ fn compare_tuples(a: &[String], b: &[String]) -> Ordering {
     Ordering::Equal
 }
 
-/// Compares two literals of one partition column: as integers where both are, as dates or date-times where both
-/// are, else as text. `MINVALUE` and `MAXVALUE` (any case) lie below and above everything.
+/// Compares two literals of one partition column: as integers where both are, as dates or
+/// date-times where both are, else as text. `MINVALUE` and `MAXVALUE` (any case) lie below and
+/// above everything.
 pub fn compare_literals(a: &str, b: &str) -> Ordering {
     let (left, right) = (end_rank(a), end_rank(b));
     if left != 0 || right != 0 {
@@ -180,8 +182,9 @@ fn fill(out: &mut [u32], text: &str, separator: char) -> Option<()> {
     parts.next().is_none().then_some(())
 }
 
-/// The first thing in which `found` (the table that exists) differs from `expected` (the one to be restored):
-/// columns in order, then keys, partitioning, distribution. Comments and properties do not count.
+/// The first thing in which `found` (the table that exists) differs from `expected` (the one to be
+/// restored): columns in order, then keys, partitioning, distribution. Comments and properties do
+/// not count.
 pub fn difference(found: &TableSchema, expected: &TableSchema) -> Option<Difference> {
     columns_difference(&found.columns, &expected.columns)
         .or_else(|| {

@@ -1,7 +1,8 @@
 //! The rules of the [`Storage`] contract as a suite that any implementation runs.
 //!
-//! An embedder implements [`Harness`] over their storage and calls [`run`] in a test. The suite asks for nothing
-//! that the contract leaves open: no replicas, no known hashes, no reuse of local files.
+//! An embedder implements [`Harness`] over their storage and calls [`run`] in a test. The suite
+//! asks for nothing that the contract leaves open: no replicas, no known hashes, no reuse of local
+//! files.
 
 mod backup;
 mod restore;
@@ -20,10 +21,11 @@ use crate::{Error, ErrorKind, Staging, Storage};
 /// Data files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// What the suite needs besides the contract: one storage that keeps its data, and a user's loads and reads.
+/// What the suite needs besides the contract: one storage that keeps its data, and a user's loads
+/// and reads.
 pub trait Harness {
-    /// Opens the storage, again from the second call on, as a new start of the node would. The suite has dropped
-    /// every earlier handle. What was there stays.
+    /// Opens the storage, again from the second call on, as a new start of the node would. The
+    /// suite has dropped every earlier handle. What was there stays.
     ///
     /// # Errors
     /// Whatever opening reports.
@@ -81,7 +83,8 @@ impl From<Error> for Broken {
 type Outcome<T = ()> = Result<T, Broken>;
 type Rule = (&'static str, fn(&mut Suite<'_>) -> Outcome);
 
-/// Runs every rule. They use databases of their own, `conformance_1` and on, and operations from 9001 on.
+/// Runs every rule. They use databases of their own, `conformance_1` and on, and operations from
+/// 9001 on.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -327,7 +330,8 @@ fn refused<T>(result: Result<T, Error>, kind: ErrorKind, what: &str) -> Outcome 
     }
 }
 
-/// A few files whose content begins with `word`; names with folders, spaces and other scripts; one empty.
+/// A few files whose content begins with `word`; names with folders, spaces and other scripts; one
+/// empty.
 fn some_files(word: &str) -> Files {
     let mut files = Files::new();
     for (i, name) in ["plain", "a folder/ü 漢字", "a folder/deeper/x", "long"]

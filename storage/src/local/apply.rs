@@ -1,5 +1,5 @@
-//! The only writer of the catalog's state: what each event does. It checks that an event can follow, nothing more;
-//! whether a change is allowed was decided before the event was appended.
+//! The only writer of the catalog's state: what each event does. It checks that an event can
+//! follow, nothing more; whether a change is allowed was decided before the event was appended.
 
 use holdfast_journal::{Projection, Record, Seq};
 

@@ -1,4 +1,5 @@
-//! The part of the state's only writer that takes in the events of restores: targets, marks, the one commit.
+//! The part of the state's only writer that takes in the events of restores: targets, marks, the
+//! one commit.
 
 use super::events::{CatalogEvent, RestoreStarted, RestoreTablePlanned};
 use super::state::{Phase, PlannedPartition, PlannedTable, RestoreState, State, broken, holder};
@@ -135,7 +136,8 @@ impl State {
         }
         restore.replaced = replaced;
         restore.phase = Phase::Committed;
-        // What the targets were is history from here on: users may drop them before the operation is forgotten.
+        // What the targets were is history from here on: users may drop them before the operation
+        // is forgotten.
         restore.tables.clear();
         restore.targets.clear();
         self.restores.insert(op, restore);

@@ -259,7 +259,8 @@ fn check_replicas(state: &State, partition: u64, alive: &BTreeSet<u64>) -> Resul
     Ok(())
 }
 
-/// Links all files of a tablet's chunks into its snapshot folder, which appears whole or not at all.
+/// Links all files of a tablet's chunks into its snapshot folder, which appears whole or not at
+/// all.
 fn link_tablet(
     dir: &BackendDir,
     op: OpId,

@@ -58,8 +58,8 @@ impl LocalStorage {
     /// Creates a table with its first partitions, all empty.
     ///
     /// # Errors
-    /// `NotFound` for the database, `Exists`, `Invalid` for bad names, counts, or partitions that overlap or do
-    /// not fit the partitioning.
+    /// `NotFound` for the database, `Exists`, `Invalid` for bad names, counts, or partitions that
+    /// overlap or do not fit the partitioning.
     pub fn create_table(
         &self,
         database: &str,
@@ -130,8 +130,8 @@ impl LocalStorage {
     /// Adds an empty partition.
     ///
     /// # Errors
-    /// `NotFound`; `Exists` for the name; `Invalid` for counts, bounds that do not fit or that overlap another
-    /// partition; `Busy` where a restore holds the table.
+    /// `NotFound`; `Exists` for the name; `Invalid` for counts, bounds that do not fit or that
+    /// overlap another partition; `Busy` where a restore holds the table.
     pub fn add_partition(
         &self,
         database: &str,
@@ -174,7 +174,8 @@ impl LocalStorage {
     /// Adds an empty backend.
     ///
     /// # Errors
-    /// `Invalid` for a bad name; `Exists` where the name, or a folder of it with something in it, exists.
+    /// `Invalid` for a bad name; `Exists` where the name, or a folder of it with something in it,
+    /// exists.
     pub fn add_backend(&self, name: &str) -> Result<BackendId, Error> {
         check_backend(name)?;
         let dir = self.layout.backend(name);
@@ -209,8 +210,8 @@ impl LocalStorage {
     /// Drops a backend. Its replicas are dropped from their tablets, which keep the others.
     ///
     /// # Errors
-    /// `NotFound`; `Busy` while a pin or a restore uses it; `Invalid` while it holds the only replica of a tablet
-    /// or is the last backend.
+    /// `NotFound`; `Busy` while a pin or a restore uses it; `Invalid` while it holds the only
+    /// replica of a tablet or is the last backend.
     pub fn drop_backend(&self, name: &str) -> Result<(), Error> {
         self.change(|state, out| {
             let id = check_droppable(state, name)?;

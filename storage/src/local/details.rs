@@ -1,4 +1,5 @@
-//! What the catalog knows of a table, its partitions and tablets: enough for a node's SHOW statements.
+//! What the catalog knows of a table, its partitions and tablets: enough for a node's SHOW
+//! statements.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Where things lie in the storage's folder, and the few ways its files are made, linked, synced and removed.
+//! Where things lie in the storage's folder, and the few ways its files are made, linked, synced
+//! and removed.
 //!
 //! Knows paths and bytes; knows nothing of tables, versions or operations beyond their ids.
 
@@ -184,8 +185,8 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Makes `to` the same file as `from` by a hard link, or a synced copy where the file system refuses links.
-/// A `to` that exists is left as it is.
+/// Makes `to` the same file as `from` by a hard link, or a synced copy where the file system
+/// refuses links. A `to` that exists is left as it is.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     let Err(e) = fs::hard_link(from, to) else {
         return Ok(());

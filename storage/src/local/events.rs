@@ -1,8 +1,9 @@
-//! The events of the catalog: every durable change of what tables, versions, pins and restores there are.
+//! The events of the catalog: every durable change of what tables, versions, pins and restores
+//! there are.
 //!
-//! Payloads are frozen: a changed one is a new kind with an upcast. What is open-ended (a schema, a partition's
-//! bounds) is carried as JSON text of the model type, so that a field added there needs no new kind. No rule is
-//! checked here; [`super::state`] says what each event means.
+//! Payloads are frozen: a changed one is a new kind with an upcast. What is open-ended (a schema, a
+//! partition's bounds) is carried as JSON text of the model type, so that a field added there needs
+//! no new kind. No rule is checked here; [`super::state`] says what each event means.
 
 use holdfast_journal::{StreamId, events};
 
@@ -170,7 +171,8 @@ payloads! {
         created: bool,
         /// Partitions in order; a further event for the same table adds to them.
         partitions: Vec<RestorePartition>,
-        /// The id of the chunk that the first tablet of these partitions will get; the others follow.
+        /// The id of the chunk that the first tablet of these partitions will get; the others
+        /// follow.
         first_chunk: u64,
     }
     /// A table or partition that the commit drops; marked with the operation.
@@ -214,7 +216,8 @@ payloads! {
 }
 
 events! {
-    /// Every change of the catalog. The stream of an event is the operation it belongs to, else the owner's.
+    /// Every change of the catalog. The stream of an event is the operation it belongs to, else the
+    /// owner's.
     pub enum CatalogEvent: family 0x4341_5431 {
         /// See [`BackendAdded`].
         1 => BackendAdded(BackendAdded),

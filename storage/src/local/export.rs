@@ -1,4 +1,5 @@
-//! Export: the files of a table, each proved by its hash, written under their own names to a folder of the user's.
+//! Export: the files of a table, each proved by its hash, written under their own names to a folder
+//! of the user's.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,8 +8,9 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::disk::{PIECE, failed, make_dirs, unreadable};
+use super::ingest::{Meter, Progress};
 use super::lists::read_list;
-use super::load::{Meter, Progress, read_ids};
+use super::load::read_ids;
 use super::state::ListRef;
 use super::{LocalStorage, parallel};
 use crate::digest::Digest;
@@ -65,12 +67,12 @@ struct Piece {
 }
 
 impl LocalStorage {
-    /// Writes `to/<partition>/<path>` for each file, comparing each hash while copying. Where a replica is
-    /// damaged, another one serves and the report says so.
+    /// Writes `to/<partition>/<path>` for each file, comparing each hash while copying. Where a
+    /// replica is damaged, another one serves and the report says so.
     ///
     /// # Errors
-    /// `NotFound`; `Exists` where `to` is not empty; `Busy` where a restore has not finished the table;
-    /// `Damaged` where no replica of a file is whole; `Full`, `Io`.
+    /// `NotFound`; `Exists` where `to` is not empty; `Busy` where a restore has not finished the
+    /// table; `Damaged` where no replica of a file is whole; `Full`, `Io`.
     pub fn export(&self, request: &ExportRequest<'_>) -> Result<ExportReport, Error> {
         self.check_exportable(request)?;
         prepare_target(&request.to)?;

@@ -1,7 +1,7 @@
 //! The catalog's journal and its state under one roof: decide, append durably, apply, then show.
 //!
-//! Changes go one after another; readers see the state before or after a change, never in between, and wait for
-//! no I/O.
+//! Changes go one after another; readers see the state before or after a change, never in between,
+//! and wait for no I/O.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,14 +63,14 @@ impl Ledger {
         self.state.read()
     }
 
-    /// The first of `count` ids never given before. Ids given and not used in an event are given again after a
-    /// restart, when the sweep has removed what bore them.
+    /// The first of `count` ids never given before. Ids given and not used in an event are given
+    /// again after a restart, when the sweep has removed what bore them.
     pub(crate) fn take_ids(&self, count: u64) -> u64 {
         self.next_id.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// Asks `decide` what to change, makes it durable and shows it, as one transaction. No events: no change.
-    /// Returns the answer and what the change set free.
+    /// Asks `decide` what to change, makes it durable and shows it, as one transaction. No events:
+    /// no change. Returns the answer and what the change set free.
     pub(crate) fn change<T>(
         &self,
         decide: impl FnOnce(&State, &mut Vec<CatalogEvent>) -> Result<T, Error>,

@@ -1,7 +1,8 @@
-//! Lists of data files: which files a chunk holds, kept in list files beside the catalog so that events stay small.
+//! Lists of data files: which files a chunk holds, kept in list files beside the catalog so that
+//! events stay small.
 //!
-//! One list file holds the lists of all chunks of one transaction. A list is found by its place and proved by its
-//! hash, which the catalog keeps.
+//! One list file holds the lists of all chunks of one transaction. A list is found by its place and
+//! proved by its hash, which the catalog keeps.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

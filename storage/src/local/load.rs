@@ -1,22 +1,19 @@
 //! Loading: files from outside become one new version of a partition, or nothing happens.
 //!
-//! The data is copied and hashed in one pass, made durable with its folders and its list, and only then named by
-//! the catalog. Tables, partitions and version appear in the same transaction.
+//! The data is copied and hashed in one pass, made durable with its folders and its list, and only
+//! then named by the catalog. Tables, partitions and version appear in the same transaction.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
+use super::LocalStorage;
 use super::ddl::{check_addable, partition_event, table_created};
-use super::disk::{PIECE, create_new, failed, make_dirs, remove_tree, sync_file};
+use super::disk::{remove_file, remove_tree};
 use super::events::{CatalogEvent, ChunksAdded, DatabaseCreated, PartitionLoaded};
+use super::ingest::{Progress, TabletLoad};
 use super::lists::{ListWriter, read_list};
 use super::state::{ListRef, State};
 use super::walk::{Source, walk};
-use super::{LocalStorage, parallel, source_failed};
-use crate::digest::{Digest, Digested};
 use crate::model::{
     Bounds, Distribution, FileEntry, KeysType, PartitionMeta, Partitioning, TableSchema,
 };
@@ -25,29 +22,14 @@ use crate::{Error, ErrorKind};
 
 /// Most chunks that one event names.
 pub(super) const CHUNKS_PER_EVENT: usize = 32;
-/// Files from this length on are synced as soon as they are written, beside the copying of others.
-const SYNC_AT_ONCE: u64 = 1024 * 1024;
-
-/// How far a load or export is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Files done.
-    pub files: u64,
-    /// All files.
-    pub files_total: u64,
-    /// Bytes done.
-    pub bytes: u64,
-    /// All bytes, as far as known.
-    pub bytes_total: u64,
-}
-
 /// What to load, and where to.
 pub struct LoadRequest<'a> {
     /// The database; made where it is absent.
     pub database: String,
     /// The table; made where it is absent.
     pub table: String,
-    /// The partition; `None` = the one named as the table. Made where it is absent and the table was made by a load.
+    /// The partition; `None` = the one named as the table. Made where it is absent and the table
+    /// was made by a load.
     pub partition: Option<String>,
     /// Tablets of a partition that is made.
     pub buckets: u32,
@@ -60,7 +42,8 @@ pub struct LoadRequest<'a> {
 }
 
 impl LoadRequest<'_> {
-    /// A load of `sources` into the partition named as the table, one bucket and one replica where it is made.
+    /// A load of `sources` into the partition named as the table, one bucket and one replica where
+    /// it is made.
     pub fn new(database: &str, table: &str, sources: Vec<PathBuf>) -> Self {
         Self {
             database: database.to_owned(),
@@ -112,14 +95,6 @@ struct Found {
     partition: Option<u64>,
 }
 
-/// What one tablet gets.
-struct TabletLoad {
-    chunk: u64,
-    tablet: u64,
-    folders: Vec<PathBuf>,
-    files: Vec<usize>,
-}
-
 /// What the publication found.
 enum Publication {
     Done(u64),
@@ -128,11 +103,12 @@ enum Publication {
 }
 
 impl LocalStorage {
-    /// Appends files to a partition as one new version, durably. Where it fails, nothing is loaded or made.
+    /// Appends files to a partition as one new version, durably. Where it fails, nothing is loaded
+    /// or made.
     ///
     /// # Errors
-    /// `Exists` where a path is already in the partition; `Invalid` for links, special files, bad names and
-    /// counts; `Busy` where a restore refuses loads; `NotFound`, `Full`, `Io`.
+    /// `Exists` where a path is already in the partition; `Invalid` for links, special files, bad
+    /// names and counts; `Busy` where a restore refuses loads; `NotFound`, `Full`, `Io`.
     pub fn load(&self, request: &LoadRequest<'_>) -> Result<LoadReport, Error> {
         check_object("database", &request.database)?;
         check_object("table", &request.table)?;
@@ -154,7 +130,7 @@ impl LocalStorage {
         }
         let tablets = self.plan_tablets(&plan, &sources)?;
         let done = self
-            .ingest(&tablets, &sources, request)
+            .ingest(&tablets, &sources, request.progress)
             .and_then(|entries| {
                 let version = self.publish_load(&mut plan, &tablets, &entries, &sources)?;
                 let bytes = entries.iter().map(|e| e.len).sum();
@@ -239,7 +215,8 @@ impl LocalStorage {
         Ok(plan)
     }
 
-    /// Chunks of the target partition whose names were not compared yet; they count as seen afterwards.
+    /// Chunks of the target partition whose names were not compared yet; they count as seen
+    /// afterwards.
     fn unseen_chunks(&self, plan: &mut Plan) -> Result<Vec<(u64, ListRef)>, Error> {
         let state = self.ledger.read();
         let Some(id) = plan.found.partition else {
@@ -260,7 +237,8 @@ impl LocalStorage {
         Ok(out)
     }
 
-    /// Refuses where a new path is among these chunks' files or stands in the way of one. Ends their reading.
+    /// Refuses where a new path is among these chunks' files or stands in the way of one. Ends
+    /// their reading.
     fn compare_names(
         &self,
         chunks: &[(u64, ListRef)],
@@ -309,62 +287,6 @@ impl LocalStorage {
         Ok(tablets)
     }
 
-    /// Copies all files to all replicas and makes them durable. Returns an entry for each source.
-    fn ingest(
-        &self,
-        tablets: &[TabletLoad],
-        sources: &[Source],
-        request: &LoadRequest<'_>,
-    ) -> Result<Vec<FileEntry>, Error> {
-        for folder in tablets.iter().flat_map(|t| &t.folders) {
-            make_chunk_dir(folder)?;
-        }
-        let mut work = Vec::new();
-        for tablet in tablets {
-            work.extend(tablet.files.iter().map(|i| (*i, tablet)));
-        }
-        let meter = Meter::new(request.progress, sources);
-        let slots: Vec<std::sync::OnceLock<Digested>> = vec![Default::default(); sources.len()];
-        parallel::for_each(self.threads, &work, |(i, tablet)| {
-            let source = &sources[*i];
-            let found = copy_in(source, &tablet.folders, &meter)?;
-            // Each slot is filled once, by the worker that took its file.
-            let _ = slots[*i].set(found);
-            Ok(())
-        })?;
-        let late: Vec<_> = work
-            .iter()
-            .filter(|(i, _)| sources[*i].len < SYNC_AT_ONCE)
-            .collect();
-        parallel::for_each(self.threads * 2, &late, |(i, tablet)| {
-            let key = DiskKey::of(&sources[*i].name).file_name();
-            tablet
-                .folders
-                .iter()
-                .try_for_each(|folder| sync_file(&folder.join(&key)))
-        })?;
-        let mut dirs = BTreeSet::new();
-        for folder in tablets.iter().flat_map(|t| &t.folders) {
-            dirs.extend(folder.ancestors().take(3).map(Path::to_owned));
-        }
-        self.sync_all_dirs(&dirs.into_iter().collect::<Vec<_>>())?;
-        let entries = sources.iter().zip(slots).map(|(source, slot)| {
-            let found = slot.into_inner().ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Io,
-                    format!("'{}' was not copied", source.path.display()),
-                )
-            })?;
-            Ok(FileEntry {
-                name: source.name.clone(),
-                len: found.len,
-                hash: Some(found.hash),
-                segments: found.segments,
-            })
-        });
-        entries.collect()
-    }
-
     fn publish_load(
         &self,
         plan: &mut Plan,
@@ -411,7 +333,7 @@ impl LocalStorage {
             });
             let publication = publication.inspect_err(|_| {
                 // Swept at the next opening where this fails too.
-                let _ = super::disk::remove_file(&self.layout.list(list));
+                let _ = remove_file(&self.layout.list(list));
             })?;
             match publication {
                 Publication::Done(version) => return Ok(version),
@@ -568,121 +490,5 @@ fn check_apart(old: &str, new: &BTreeSet<&str>, plan: &Plan) -> Result<(), Error
                 place()
             ),
         )),
-    }
-}
-
-/// Makes a chunk's folder new. The tablet's folder may go away meanwhile, when its last chunk is deleted.
-pub(super) fn make_chunk_dir(folder: &Path) -> Result<(), Error> {
-    remove_tree(folder)?;
-    let mut tries = 0;
-    loop {
-        match make_dirs(folder) {
-            Err(_) if tries < 8 => tries += 1,
-            other => return other,
-        }
-    }
-}
-
-/// Copies one file to all its replicas, hashing it on the way.
-fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Digested, Error> {
-    let path = &source.path;
-    let mut from = File::open(path).map_err(|e| source_failed("read", path, &e))?;
-    let key = DiskKey::of(&source.name).file_name();
-    let mut targets = Vec::new();
-    for folder in folders {
-        let path = folder.join(&key);
-        targets.push((create_new(&path)?, path));
-    }
-    let mut buffer = vec![0_u8; PIECE.min(source.len as usize + 1)];
-    let mut digest = Digest::new();
-    loop {
-        let got = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(got) => got,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(source_failed("read", path, &e)),
-        };
-        digest.update(&buffer[..got]);
-        for (file, path) in &mut targets {
-            file.write_all(&buffer[..got])
-                .map_err(|e| failed("write", path, &e))?;
-        }
-        meter.bytes(got as u64);
-    }
-    let found = digest.finish();
-    if found.len != source.len {
-        let text = format!(
-            "'{}' changed while it was loaded: it had {} bytes, {} were read",
-            path.display(),
-            source.len,
-            found.len
-        );
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    if source.len >= SYNC_AT_ONCE {
-        for (file, path) in &targets {
-            file.sync_data().map_err(|e| failed("sync", path, &e))?;
-        }
-    }
-    meter.file();
-    Ok(found)
-}
-
-/// Counts what is done and tells the caller now and then.
-pub(super) struct Meter<'a> {
-    tell: Option<&'a (dyn Fn(Progress) + Sync)>,
-    files: AtomicU64,
-    bytes: AtomicU64,
-    files_total: u64,
-    bytes_total: u64,
-}
-
-impl<'a> Meter<'a> {
-    fn new(tell: Option<&'a (dyn Fn(Progress) + Sync)>, sources: &[Source]) -> Self {
-        Self::with_totals(
-            tell,
-            sources.len() as u64,
-            sources.iter().map(|s| s.len).sum(),
-        )
-    }
-
-    pub(super) fn with_totals(
-        tell: Option<&'a (dyn Fn(Progress) + Sync)>,
-        files_total: u64,
-        bytes_total: u64,
-    ) -> Self {
-        let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self {
-            tell,
-            files,
-            bytes,
-            files_total,
-            bytes_total,
-        }
-    }
-
-    pub(super) fn bytes(&self, count: u64) {
-        self.bytes.fetch_add(count, Ordering::Relaxed);
-        if count >= PIECE as u64 {
-            self.report(self.files.load(Ordering::Relaxed));
-        }
-    }
-
-    pub(super) fn file(&self) {
-        let files = self.files.fetch_add(1, Ordering::Relaxed) + 1;
-        if files.is_multiple_of(64) || files == self.files_total {
-            self.report(files);
-        }
-    }
-
-    fn report(&self, files: u64) {
-        if let Some(tell) = self.tell {
-            tell(Progress {
-                files,
-                files_total: self.files_total,
-                bytes: self.bytes.load(Ordering::Relaxed),
-                bytes_total: self.bytes_total,
-            });
-        }
     }
 }

@@ -1,15 +1,18 @@
-//! The embedded default storage: tables of immutable data files on one or more backends, each a folder.
+//! The embedded default storage: tables of immutable data files on one or more backends, each a
+//! folder.
 //!
-//! [`LocalStorage`] ties together the catalog ([`ledger`]), the files ([`disk`]) and the operations. On disk:
+//! [`LocalStorage`] ties together the catalog ([`ledger`]), the files ([`disk`]) and the
+//! operations. On disk:
 //! - `catalog/`: the journal whose projection the catalog is;
 //! - `lists/<id>`: which files the chunks of one transaction hold;
-//! - `backends/<name>/data/<tablet>/<chunk>/<key>`: data files. A *chunk* is what one load or restore added to a
-//!   tablet; a version is a sequence of chunks, so appending copies nothing. `<key>` is a hash of the file's name;
+//! - `backends/<name>/data/<tablet>/<chunk>/<key>`: data files. A *chunk* is what one load or
+//!   restore added to a tablet; a version is a sequence of chunks, so appending copies nothing.
+//!   `<key>` is a hash of the file's name;
 //! - `backends/<name>/snapshot/<op>/<tablet>/<key>`: local snapshots, hard links;
 //! - `backends/<name>/staging/<op>/<tablet>/…`: what a restore has fetched.
 //!
-//! Files are durable before the event that makes them visible, and are deleted only after the event that frees
-//! them is durable. What a crash leaves between the two is swept at opening.
+//! Files are durable before the event that makes them visible, and are deleted only after the event
+//! that frees them is durable. What a crash leaves between the two is swept at opening.
 
 mod apply;
 mod apply_restore;
@@ -19,6 +22,7 @@ mod details;
 mod disk;
 pub mod events;
 mod export;
+mod ingest;
 mod ledger;
 mod lists;
 mod load;
@@ -56,7 +60,8 @@ use state::{Freed, State};
 
 pub use details::{PartitionDetails, ReplicaDetails, TableDetails, TabletDetails};
 pub use export::{ExportReport, ExportRequest};
-pub use load::{LoadReport, LoadRequest, Progress};
+pub use ingest::Progress;
+pub use load::{LoadReport, LoadRequest};
 
 /// How a [`LocalStorage`] is opened.
 #[derive(Clone, Debug)]
@@ -76,7 +81,8 @@ impl Default for Options {
     }
 }
 
-/// Tables of data files in a folder. Implements [`crate::Storage`]; statements and data come in by its own methods.
+/// Tables of data files in a folder. Implements [`crate::Storage`]; statements and data come in by
+/// its own methods.
 pub struct LocalStorage {
     layout: Layout,
     threads: usize,
@@ -99,8 +105,8 @@ impl LocalStorage {
     /// Opens the storage in `dir`; an absent or empty folder becomes a new one.
     ///
     /// # Errors
-    /// `Locked` where another process has it open; `Damaged` where the catalog is; `Invalid` for bad options;
-    /// `Io`.
+    /// `Locked` where another process has it open; `Damaged` where the catalog is; `Invalid` for
+    /// bad options; `Io`.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let layout = Layout::new(dir.as_ref());
         make_dirs(&layout.catalog())?;
@@ -199,7 +205,8 @@ impl LocalStorage {
         Ok(answer)
     }
 
-    /// Deletes files that nothing holds, except those being read now. A failure leaves them to the next sweep.
+    /// Deletes files that nothing holds, except those being read now. A failure leaves them to the
+    /// next sweep.
     fn delete_freed(&self, mut freed: Vec<Freed>) {
         {
             let mut readers = self.readers.lock();
@@ -230,7 +237,8 @@ impl LocalStorage {
         }
     }
 
-    /// Begins reading chunks and their lists outside of a pin. Call while the state is held for reading.
+    /// Begins reading chunks and their lists outside of a pin. Call while the state is held for
+    /// reading.
     fn begin_read(&self, ids: &[u64]) {
         let mut readers = self.readers.lock();
         for id in ids {

@@ -10,7 +10,8 @@ use crate::{Error, ErrorKind};
 /// Fewer items than this are done by the caller's own thread.
 const ALONE: usize = 4;
 
-/// Calls `work` once for each item, on up to `threads` threads; stops at the first error and returns it.
+/// Calls `work` once for each item, on up to `threads` threads; stops at the first error and
+/// returns it.
 pub(crate) fn for_each<T: Sync>(
     threads: usize,
     items: &[T],

@@ -1,8 +1,10 @@
-//! One staging place: what one tablet on one backend must get, what it has got, and who may write there.
+//! One staging place: what one tablet on one backend must get, what it has got, and who may write
+//! there.
 //!
-//! On disk a place is `list` (the files it must get), `done/<key>` (complete files) and one folder for each
-//! attempt, named by its token, where that attempt writes. A file moves to `done` only when its content agrees
-//! with the list, so what counts survives attempts; what a crash left unsynced is hashed again before it counts.
+//! On disk a place is `list` (the files it must get), `done/<key>` (complete files) and one folder
+//! for each attempt, named by its token, where that attempt writes. A file moves to `done` only
+//! when its content agrees with the list, so what counts survives attempts; what a crash left
+//! unsynced is hashed again before it counts.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -109,7 +111,8 @@ impl Place {
         self.dir.join("done")
     }
 
-    /// Takes the place over for `token` with this list (in name order). A sealed place opens for a newer token.
+    /// Takes the place over for `token` with this list (in name order). A sealed place opens for a
+    /// newer token.
     pub(crate) fn stage(&self, token: Token, files: &[FileEntry]) -> Result<(), Error> {
         let bytes = encode(files)?;
         let mut inner = self.inner.lock();
@@ -162,14 +165,16 @@ impl Place {
             )
         } else {
             format!(
-                "staging of tablet {} belongs to attempt {}-{}, attempt {epoch}-{attempt} must stop",
+                "staging of tablet {} belongs to attempt {}-{}, attempt {epoch}-{attempt} must \
+                 stop",
                 self.tablet, inner.newest.epoch, inner.newest.attempt
             )
         };
         Error::new(ErrorKind::Fenced, text)
     }
 
-    /// Whether the file is complete. What an earlier opening left is hashed; what does not agree is removed.
+    /// Whether the file is complete. What an earlier opening left is hashed; what does not agree is
+    /// removed.
     pub(crate) fn is_done(&self, entry: &FileEntry) -> Result<bool, Error> {
         let (key, state) = self.slot(entry)?;
         if state != SlotState::Unproved {
@@ -305,7 +310,8 @@ fn slots(files: &[FileEntry]) -> Vec<Slot> {
     out
 }
 
-/// The list that a place keeps; `None` where it is absent or not whole (it is synced only when settled).
+/// The list that a place keeps; `None` where it is absent or not whole (it is synced only when
+/// settled).
 pub(crate) fn read_kept_list(path: &Path) -> Option<Vec<FileEntry>> {
     let kept = fs::read(path).ok()?;
     let (hash, bytes) = kept.split_at_checked(32)?;

@@ -1,4 +1,5 @@
-//! Which backends get the replicas of new tablets: the least loaded first, always the same for the same catalog.
+//! Which backends get the replicas of new tablets: the least loaded first, always the same for the
+//! same catalog.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use crate::{Error, ErrorKind};
 /// Most tablets that one partition may have.
 const MAX_BUCKETS: u32 = 65_536;
 
-/// Replicas on each backend that takes new ones, kept up while many partitions are placed in one go.
+/// Replicas on each backend that takes new ones, kept up while many partitions are placed in one
+/// go.
 pub(crate) struct Placement {
     loads: BTreeMap<u64, u64>,
 }
@@ -54,8 +56,8 @@ pub(crate) fn check_counts(meta: &PartitionMeta, backends: usize) -> Result<(), 
         format!("replication_num of partition '{name}' is 0, expected at least 1")
     } else if meta.replication_num as usize > backends {
         format!(
-            "replication_num of partition '{name}' is {}, expected at most {backends}, the number of alive \
-             backends",
+            "replication_num of partition '{name}' is {}, expected at most {backends}, the number \
+             of alive backends",
             meta.replication_num
         )
     } else {

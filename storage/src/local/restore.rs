@@ -1,4 +1,5 @@
-//! The end of a restore: proof and final names, the one commit, and taking it back or forgetting it.
+//! The end of a restore: proof and final names, the one commit, and taking it back or forgetting
+//! it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +51,8 @@ impl LocalStorage {
             }
             lists.lock().add(target.chunk, target.tablet, &files)
         })?;
-        // Only when all is proved is anything moved: a failed proof leaves every complete file in its staging.
+        // Only when all is proved is anything moved: a failed proof leaves every complete file in
+        // its staging.
         parallel::for_each(self.threads, &targets, |target| move_target(op, target))?;
         let data: BTreeSet<PathBuf> = targets
             .iter()
@@ -111,7 +113,7 @@ impl LocalStorage {
                     return Err(Error::new(
                         ErrorKind::Invalid,
                         format!(
-                            "tablet {} has other files staged on backend {backend} than on backend {}",
+                            "tablet {} has other files staged on backend {backend} than on {}",
                             target.tablet, target.replicas[0].0
                         ),
                     ));
@@ -270,7 +272,8 @@ impl LocalStorage {
     }
 }
 
-/// Proves one file: by what this opening saw of its bytes, else by hashing it now. Returns what the entry lacks.
+/// Proves one file: by what this opening saw of its bytes, else by hashing it now. Returns what the
+/// entry lacks.
 fn prove_file(
     place: &Place,
     key: DiskKey,

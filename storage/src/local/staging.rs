@@ -20,8 +20,8 @@ use crate::{Error, ErrorKind, Reuse, Staging};
 pub(crate) type LocalFiles = BTreeMap<(FileHash, u64), PathBuf>;
 
 impl LocalStorage {
-    /// Staging calls of an operation hold its gate for reading, `prepare`, `commit` and `abort` for writing: so
-    /// that no writer is half-way through when a place is sealed or removed.
+    /// Staging calls of an operation hold its gate for reading, `prepare`, `commit` and `abort` for
+    /// writing: so that no writer is half-way through when a place is sealed or removed.
     pub(super) fn gate(&self, op: OpId) -> Arc<RwLock<()>> {
         Arc::clone(self.gates.lock().entry(op).or_default())
     }
@@ -189,7 +189,8 @@ impl LocalStorage {
         let Some(path) = local.get(&(hash, entry.len)) else {
             return Ok(Reuse::Absent);
         };
-        // A local file that cannot be read, or differs from its hash, is no reason to fail: it is fetched.
+        // A local file that cannot be read, or differs from its hash, is no reason to fail: it is
+        // fetched.
         let Ok(found) = digest_file(path) else {
             return Ok(Reuse::Absent);
         };

@@ -1,4 +1,5 @@
-//! The catalog in memory: what the events of [`super::events`] amount to, and the questions asked of it.
+//! The catalog in memory: what the events of [`super::events`] amount to, and the questions asked
+//! of it.
 //!
 //! Plain data without I/O, clock or lock. Only [`super::apply`] changes it; everything else reads.
 
@@ -315,7 +316,8 @@ impl State {
         })
     }
 
-    /// Refuses where an operation holds the table or one of its partitions: for changes of schema and drops.
+    /// Refuses where an operation holds the table or one of its partitions: for changes of schema
+    /// and drops.
     pub(crate) fn check_free(&self, table: u64) -> Result<(), Error> {
         let found = self.table(table)?;
         if let Some(op) = holder(found.access) {

@@ -1,5 +1,5 @@
-//! At opening: removes what a crash left between files and catalog. Nothing else runs yet, so whatever the catalog
-//! does not hold belongs to nobody.
+//! At opening: removes what a crash left between files and catalog. Nothing else runs yet, so
+//! whatever the catalog does not hold belongs to nobody.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ impl LocalStorage {
                 remove_file(&self.layout.list(id))?;
             }
         }
-        // A restore's chunks are known before they are placed: what is there already was moved in whole.
+        // A restore's chunks are known before they are placed: what is there already was moved in
+        // whole.
         let restores = state
             .restores
             .values()

@@ -1,4 +1,5 @@
-//! Making the targets of a restore: the checks against the catalog as it is now, and the one transaction.
+//! Making the targets of a restore: the checks against the catalog as it is now, and the one
+//! transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Tables, loads, pins and exports of [`LocalStorage`], seen from outside; restores are in `tests/restore.rs`.
+//! Tables, loads, pins and exports of [`LocalStorage`], seen from outside; restores are in
+//! `tests/restore.rs`.
 
 use super::*;
 use crate::Storage;

@@ -18,8 +18,8 @@ pub(crate) struct Source {
     pub(crate) len: u64,
 }
 
-/// All files below the named folders and the named files themselves, in name order. Symbolic links, special files,
-/// names that are not UTF-8 and names given twice are refused.
+/// All files below the named folders and the named files themselves, in name order. Symbolic links,
+/// special files, names that are not UTF-8 and names given twice are refused.
 pub(crate) fn walk(roots: &[PathBuf]) -> Result<Vec<Source>, Error> {
     let mut found = Vec::new();
     for root in roots {
