@@ -168,9 +168,9 @@ impl fmt::Display for Description {
 /// [`ErrorClass::Ambiguous`] where it cannot know whether a put took effect.
 ///
 /// What callers must *not* assume: that a put can be renamed, that folders exist, that a put which
-/// failed left nothing behind ([`Description::atomic_put`]), that times on the remote mean
-/// anything. A name that another name needs as a folder (`a` beside `a/b`) may be refused with
-/// [`ErrorClass::Invalid`].
+/// failed left nothing behind ([`Description::atomic_put`]), that times on the remote mean anything.
+/// A put of a name that another name needs as a folder (`a` beside `a/b`) may be refused with
+/// [`ErrorClass::Invalid`]; to every other request such a name is an object that is not there.
 pub trait Broker: Send + Sync {
     /// Stores all bytes of `source` under `name`, all or nothing, and returns once they are as
     /// durable as [`Broker::describe`] says. The source may be read several times.

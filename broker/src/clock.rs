@@ -1,5 +1,6 @@
-//! The crate's only way to time: what o'clock it is, and waiting. No other module reads a clock or
-//! sleeps, so that tests and simulated runs decide both.
+//! The crate's way to time: what o'clock it is, and waiting. Beside the wait of a cancel token,
+//! which [`SystemClock`] stands on, no other module reads a clock or sleeps, so that tests and
+//! simulated runs decide both.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};

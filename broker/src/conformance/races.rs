@@ -38,7 +38,7 @@ fn together(work: impl Fn(usize) -> Result<(), Finding> + Sync) -> Result<(), Fi
 }
 
 fn one_creator_wins(subject: &Subject) -> Result<(), Finding> {
-    for round in 0..10 {
+    for round in 0..4 {
         let name = subject.name(&format!("round-{round}/contested"))?;
         let wins = AtomicUsize::new(0);
         let winner = AtomicUsize::new(0);
@@ -99,7 +99,7 @@ fn no_half_object_is_seen(subject: &Subject) -> Result<(), Finding> {
         };
         let reader = scope.spawn(read);
         let writer = scope.spawn(|| {
-            let written = (0..20).try_for_each(|n| {
+            let written = (0..10).try_for_each(|n| {
                 subject
                     .put(&name, &versions[n % 2], PutMode::Overwrite)
                     .map(|_| ())
@@ -113,7 +113,7 @@ fn no_half_object_is_seen(subject: &Subject) -> Result<(), Finding> {
 }
 
 fn many_at_once(subject: &Subject) -> Result<(), Finding> {
-    const EACH: usize = 25;
+    const EACH: usize = 8;
     together(|n| {
         (0..EACH).try_for_each(|m| {
             let name = subject.name(&format!("shared-{}/{n}-{m}", m % 3))?;
@@ -135,7 +135,7 @@ fn many_at_once(subject: &Subject) -> Result<(), Finding> {
 
 fn folders_come_and_go(subject: &Subject) -> Result<(), Finding> {
     together(|n| {
-        (0..25).try_for_each(|m| {
+        (0..8).try_for_each(|m| {
             let name = subject.name(&format!("folder/deeper/{n}"))?;
             let bytes = pattern(10 + m, n as u64);
             let put = subject.broker.put(

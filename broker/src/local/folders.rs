@@ -169,6 +169,8 @@ impl Folders {
     ) -> Result<Option<Folder>, Errno> {
         let next = match (folder.open(segment), walk) {
             (Err(Errno::NOENT), Walk::Create) => {
+                // An inode number and a coarse time of birth can come again at once.
+                self.durable.lock().remove(path);
                 match fs::mkdirat(folder, segment, Mode::from_raw_mode(0o755)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno),

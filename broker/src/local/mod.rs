@@ -111,8 +111,7 @@ impl LocalBroker {
             .ok_or_else(|| Error::missing(name))?;
         match self.look(&folder, name)? {
             Found::Object(_) => {}
-            Found::Folder => return Err(is_a_folder(name)),
-            Found::Nothing => return Err(Error::missing(name)),
+            Found::Folder | Found::Nothing => return Err(Error::missing(name)),
         }
         let file = match read::open(&folder, leaf) {
             Ok(file) => file,
@@ -225,8 +224,7 @@ impl Broker for LocalBroker {
         };
         match self.look(&folder, name)? {
             Found::Object(_) => {}
-            Found::Folder => return Err(is_a_folder(name)),
-            Found::Nothing => return Ok(()),
+            Found::Folder | Found::Nothing => return Ok(()),
         }
         match fs::unlinkat(&folder, leaf, AtFlags::empty()) {
             Ok(()) => {}
