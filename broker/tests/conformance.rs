@@ -110,7 +110,7 @@ fn retry_hides_a_remote_that_fails_a_third_of_all_requests() {
         ..quick_retries()
     };
     check_around(|inner| Retry::new(Fault::new(inner, plan.clone()), policy));
-    assert!(plan.fired() > 1000, "{}", plan.fired());
+    assert!(plan.fired() > 200, "{}", plan.fired());
 }
 
 #[test]
