@@ -1,11 +1,8 @@
 //! Cancelled backups: what is removed, and what is kept because another may need it.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
-
 use holdfast_broker::{
-    Broker, BrokerExt, Context, Description, Error, ErrorClass, MemoryBroker, ObjectInfo,
-    ObjectName, Page, PageToken, PutMode, PutOutcome, Source, Visit,
+    Broker, BrokerExt, Context, ErrorClass, Fault, FaultPlan, FaultRule, MemoryBroker, Trouble,
+    When,
 };
 use holdfast_repository::{Discarded, ObjectKey, Repository};
 
@@ -184,161 +181,97 @@ fn an_unreadable_list_of_the_condemned_stops_a_writer() {
     assert!(repository.presence(&ctx).unwrap().is_empty());
 }
 
-type Hook = Box<dyn FnOnce() -> Result<(), Error> + Send>;
-
-/// Calls a hook once, just before the nth request.
-#[derive(Default)]
-struct Hooked {
-    inner: MemoryBroker,
-    hook: Mutex<Option<(u32, Hook)>>,
-}
-
-impl Hooked {
-    fn pass(&self) -> Result<&MemoryBroker, Error> {
-        let mut slot = self.hook.lock().unwrap();
-        let due = match slot.as_mut() {
-            Some((left, _)) => {
-                *left -= 1;
-                *left == 0
-            }
-            None => false,
-        };
-        let hook = if due { slot.take() } else { None };
-        drop(slot);
-        match hook {
-            Some((_, hook)) => hook().map(|()| &self.inner),
-            None => Ok(&self.inner),
-        }
-    }
-}
-
-impl Broker for Hooked {
-    fn put(
-        &self,
-        ctx: &Context,
-        name: &ObjectName,
-        source: &dyn Source,
-        mode: PutMode,
-    ) -> Result<PutOutcome, Error> {
-        self.pass()?.put(ctx, name, source, mode)
-    }
-
-    fn get_range(
-        &self,
-        ctx: &Context,
-        name: &ObjectName,
-        range: Range<u64>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), Error> {
-        self.pass()?.get_range(ctx, name, range, visit)
-    }
-
-    fn stat(&self, ctx: &Context, name: &ObjectName) -> Result<Option<ObjectInfo>, Error> {
-        self.pass()?.stat(ctx, name)
-    }
-
-    fn list(
-        &self,
-        ctx: &Context,
-        prefix: &str,
-        after: Option<&PageToken>,
-        limit: usize,
-    ) -> Result<Page, Error> {
-        self.pass()?.list(ctx, prefix, after, limit)
-    }
-
-    fn delete(&self, ctx: &Context, name: &ObjectName) -> Result<(), Error> {
-        self.pass()?.delete(ctx, name)
-    }
-
-    fn describe(&self) -> Description {
-        self.inner.describe()
-    }
-}
-
-/// How far another writer gets before the discard, at one of its requests, and after it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Meanwhile {
-    WholeBackup,
-    UploadThenCommitLater,
-    BeganBeforeUploadsThenCommitsLater,
-    UploadedBeforeCommitsAfter,
-    Killed,
-}
-
 fn other(repository: &Repository) -> Job<'_> {
     Job::new(repository, "two", LATER, 1).of("west")
 }
 
-/// Discards a backup of the sample while another writer of the same data does something at the nth request; gives whether
-/// there was such a request.
-fn meet(meanwhile: Meanwhile, nth: u32) -> bool {
+/// One writer discards its backup while another backs the same data up: `first` requests of the one, then `second` of the
+/// other, then the rest of the one, then the rest of the other. Gives how many requests each had left at its stop.
+fn meet(first: u64, second: u64) -> (bool, bool) {
     let ctx = Context::new();
-    let broker = Arc::new(Hooked::default());
+    let broker = MemoryBroker::new();
+    let files = data([("a", b"first".as_slice()), ("b", b"second")]);
+    let uploaded = Job::new(&open(broker.clone()), "one", NOON, 1)
+        .upload(&files)
+        .unwrap();
+    let (east_gate, west_gate) = (Gate::default(), Gate::default());
     let east = open(broker.clone());
-    let west = open(broker.inner.clone());
-    let job = Job::new(&east, "one", NOON, 1);
-    let uploaded = job.upload(&sample()).unwrap();
-    let mut relying = None;
-    match meanwhile {
-        Meanwhile::BeganBeforeUploadsThenCommitsLater => {
-            west.begin(&ctx, &other(&west).writer).unwrap()
-        }
-        Meanwhile::UploadedBeforeCommitsAfter => {
-            relying = Some(other(&west).upload(&sample()).unwrap())
-        }
-        _ => {}
-    }
-    let in_hook = Arc::new(Mutex::new(None));
-    let (slot, repository) = (in_hook.clone(), west.clone());
-    let hook: Hook = Box::new(move || {
-        match meanwhile {
-            Meanwhile::WholeBackup => drop(other(&repository).run(&sample())),
-            Meanwhile::UploadThenCommitLater | Meanwhile::BeganBeforeUploadsThenCommitsLater => {
-                *slot.lock().unwrap() = Some(other(&repository).upload(&sample()).unwrap());
-            }
-            Meanwhile::UploadedBeforeCommitsAfter => {}
-            Meanwhile::Killed => return Err(Error::new(ErrorClass::Retry, "killed")),
-        }
-        Ok(())
+    let stopped = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let east = open(east_gate.clone().before(broker.clone()));
+            let discarded = east.discard(&ctx, &writer("east", 1), "one", &uploaded.created);
+            east_gate.done();
+            discarded.unwrap();
+        });
+        scope.spawn(|| {
+            let west = open(west_gate.clone().before(broker.clone()));
+            let job = other(&west);
+            let committed = job
+                .upload(&files)
+                .and_then(|uploaded| job.commit(&uploaded));
+            west_gate.done();
+            committed.unwrap();
+        });
+        let stopped = (east_gate.grant(first), west_gate.grant(second));
+        east_gate.grant(u64::MAX);
+        west_gate.grant(u64::MAX);
+        stopped
     });
-    *broker.hook.lock().unwrap() = Some((nth, hook));
-    let discard = || east.discard(&ctx, &job.writer, "one", &uploaded.created);
-    let first = discard();
-    let fired = broker.hook.lock().unwrap().take().is_none();
-    relying = relying.or(in_hook.lock().unwrap().take());
-    if meanwhile == Meanwhile::Killed {
-        assert_eq!(first.is_err(), fired);
-        other(&west).run(&sample());
-        discard().unwrap();
-    } else {
-        first.unwrap();
-        match &relying {
-            Some(uploaded) => drop(other(&west).commit(uploaded).unwrap()),
-            None if fired => {}
-            None => drop(other(&west).run(&sample())),
-        }
-    }
     assert_eq!(
-        restore(&west, "two", LATER).unwrap(),
-        sample(),
-        "{meanwhile:?} {nth}"
+        restore(&east, "two", LATER).unwrap(),
+        files,
+        "{first} {second}"
     );
-    assert_eq!(findings(&west), [], "{meanwhile:?} {nth}");
-    assert!(west.condemned(&ctx).unwrap().is_empty());
-    fired
+    assert_eq!(findings(&east), [], "{first} {second}");
+    assert!(east.condemned(&ctx).unwrap().is_empty());
+    assert!(east.intents(&ctx).unwrap().is_empty());
+    stopped
 }
 
 #[test]
 fn a_discard_takes_nothing_from_whoever_works_meanwhile_at_whichever_moment() {
-    for meanwhile in [
-        Meanwhile::WholeBackup,
-        Meanwhile::UploadThenCommitLater,
-        Meanwhile::BeganBeforeUploadsThenCommitsLater,
-        Meanwhile::UploadedBeforeCommitsAfter,
-        Meanwhile::Killed,
-    ] {
-        let last = (1..).find(|nth| !meet(meanwhile, *nth)).unwrap();
-        assert!(last > 5, "{meanwhile:?}: only {last} requests");
+    let mut met = 0;
+    for first in 0.. {
+        let mut more = true;
+        for second in 0.. {
+            let (east, west) = meet(first, second);
+            met += u32::from(east && west);
+            more &= east;
+            if !west {
+                break;
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    assert!(met > 100, "only {met} meetings");
+}
+
+#[test]
+fn a_killed_discard_goes_on_without_harm_to_who_came_meanwhile() {
+    let ctx = Context::new();
+    for nth in 1.. {
+        let broker = MemoryBroker::new();
+        let plan = FaultPlan::new(5);
+        let east = open(Fault::new(broker.clone(), plan.clone()));
+        let west = open(broker);
+        let job = Job::new(&east, "one", NOON, 1);
+        let uploaded = job.upload(&sample()).unwrap();
+        plan.add(FaultRule::on_any(
+            When::Nth(nth),
+            Trouble::Fail(ErrorClass::Retry),
+        ));
+        let discard = || east.discard(&ctx, &job.writer, "one", &uploaded.created);
+        let killed = discard().is_err();
+        plan.clear();
+        other(&west).run(&sample());
+        discard().unwrap();
+        assert_eq!(restore(&west, "two", LATER).unwrap(), sample(), "{nth}");
+        assert!(west.condemned(&ctx).unwrap().is_empty());
+        if !killed {
+            assert!(nth > 7, "only {nth} requests");
+            break;
+        }
     }
 }

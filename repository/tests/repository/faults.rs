@@ -1,12 +1,9 @@
 //! Requests that fail, land unseen or tear: the protocol is repeated, and ends with a whole snapshot or with none.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use holdfast_broker::{
-    Atomicity, Broker, Context, Description, Error, ErrorClass, Fault, FaultPlan, FaultRule,
-    MemoryBroker, ObjectInfo, ObjectName, Page, PageToken, PutMode, PutOutcome, Request, Source,
-    Trouble, Visit, When,
+    Broker, Context, ErrorClass, Fault, FaultPlan, FaultRule, MemoryBroker, Request, Trouble, When,
 };
 use holdfast_repository::{Discarded, ObjectKey, ObjectKind};
 
@@ -119,63 +116,12 @@ fn a_put_that_lands_unseen_is_found_and_not_counted_as_ours_to_delete() {
     assert_eq!(restore(&repository, "l", NOON).unwrap(), few());
 }
 
-/// A remote on which a failed put may leave a part of the bytes visible.
-#[derive(Clone)]
-struct Tearing<B>(B);
-
-impl<B: Broker> Broker for Tearing<B> {
-    fn put(
-        &self,
-        ctx: &Context,
-        name: &ObjectName,
-        source: &dyn Source,
-        mode: PutMode,
-    ) -> Result<PutOutcome, Error> {
-        self.0.put(ctx, name, source, mode)
-    }
-
-    fn get_range(
-        &self,
-        ctx: &Context,
-        name: &ObjectName,
-        range: Range<u64>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), Error> {
-        self.0.get_range(ctx, name, range, visit)
-    }
-
-    fn stat(&self, ctx: &Context, name: &ObjectName) -> Result<Option<ObjectInfo>, Error> {
-        self.0.stat(ctx, name)
-    }
-
-    fn list(
-        &self,
-        ctx: &Context,
-        prefix: &str,
-        after: Option<&PageToken>,
-        limit: usize,
-    ) -> Result<Page, Error> {
-        self.0.list(ctx, prefix, after, limit)
-    }
-
-    fn delete(&self, ctx: &Context, name: &ObjectName) -> Result<(), Error> {
-        self.0.delete(ctx, name)
-    }
-
-    fn describe(&self) -> Description {
-        Description {
-            atomic_put: Atomicity::MayTear,
-            ..self.0.describe()
-        }
-    }
-}
-
 #[test]
 fn torn_puts_of_any_object_are_written_again() {
     for name in ["packs/", "part.", "__info_", "objects/"] {
         let broker = MemoryBroker::new();
         let plan = FaultPlan::new(3);
-        let repository = open(Tearing(Arc::new(Fault::new(broker.clone(), plan.clone()))));
+        let repository = open(Tapped::tearing(Fault::new(broker.clone(), plan.clone())));
         plan.add(
             FaultRule::on(Request::Put, When::First(1), Trouble::Tear { bytes: 20 }).named(name),
         );
@@ -204,7 +150,7 @@ fn torn_puts_of_any_object_are_written_again() {
 #[test]
 fn where_puts_may_tear_an_object_of_the_right_size_is_hashed_before_it_counts() {
     let broker = MemoryBroker::new();
-    let repository = open(Tearing(broker.clone()));
+    let repository = open(Tapped::tearing(broker.clone()));
     let uploaded = Job::new(&repository, "l", NOON, 1).run(&sample());
     let ctx = Context::new();
     for kind in [ObjectKind::Whole, ObjectKind::Pack] {

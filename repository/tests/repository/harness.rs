@@ -1,9 +1,13 @@
 //! A backup and a restore in a few lines each, as an engine would do them. Owns no check.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex};
 
-use holdfast_broker::{Broker, Context, ErrorClass, MemoryBroker, PutOutcome};
+use holdfast_broker::{
+    Atomicity, Broker, Context, Description, ErrorClass, MemoryBroker, ObjectInfo, ObjectName,
+    Page, PageToken, PutMode, PutOutcome, Source,
+};
 use holdfast_repository::manifest::{Marker, Opaque, PartBuilder, PartitionRef, Root, TableRef};
 use holdfast_repository::plan::{Content, FileNo, Limits, Plan, Planner};
 use holdfast_repository::{
@@ -240,7 +244,8 @@ impl<'a> Job<'a> {
         let keys: Vec<_> = uploaded.plan.reused.iter().map(|entry| entry.key).collect();
         repository.settle_reused(ctx, &keys)?;
         let used = uploaded.plan.table.iter().map(|entry| &entry.key);
-        assert_eq!(repository.condemned(ctx)?.first_of(used), None);
+        // Whoever condemned them looks for others at work, finds this writer, and takes the list back.
+        while repository.condemned(ctx)?.first_of(used.clone()).is_some() {}
         let outcome = repository.put_marker(ctx, self.label, &marker)?;
         assert_eq!(outcome, MarkerOutcome::Ours);
         repository.end(ctx, &self.writer)?;
@@ -318,4 +323,129 @@ pub(crate) fn findings(repository: &Repository) -> Vec<holdfast_repository::Find
     let report = repository.verify(&Context::new(), None, &mut |finding| findings.push(finding));
     assert_eq!(report.unwrap().findings, findings.len() as u64);
     findings
+}
+
+/// A broker with something that happens before each request.
+pub(crate) struct Tapped {
+    inner: Arc<dyn Broker>,
+    before: Box<dyn Fn() + Send + Sync>,
+    atomicity: Atomicity,
+}
+
+impl Tapped {
+    /// A remote on which a failed put may leave a part of the bytes visible.
+    pub(crate) fn tearing(inner: impl Broker + 'static) -> Self {
+        Tapped {
+            inner: Arc::new(inner),
+            before: Box::new(|| ()),
+            atomicity: Atomicity::MayTear,
+        }
+    }
+
+    fn pass(&self) -> &dyn Broker {
+        (self.before)();
+        self.inner.as_ref()
+    }
+}
+
+impl Broker for Tapped {
+    fn put(
+        &self,
+        ctx: &Context,
+        name: &ObjectName,
+        source: &dyn Source,
+        mode: PutMode,
+    ) -> Result<PutOutcome, holdfast_broker::Error> {
+        self.pass().put(ctx, name, source, mode)
+    }
+
+    fn get_range(
+        &self,
+        ctx: &Context,
+        name: &ObjectName,
+        range: Range<u64>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), holdfast_broker::Error> {
+        self.pass().get_range(ctx, name, range, visit)
+    }
+
+    fn stat(
+        &self,
+        ctx: &Context,
+        name: &ObjectName,
+    ) -> Result<Option<ObjectInfo>, holdfast_broker::Error> {
+        self.pass().stat(ctx, name)
+    }
+
+    fn list(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page, holdfast_broker::Error> {
+        self.pass().list(ctx, prefix, after, limit)
+    }
+
+    fn delete(&self, ctx: &Context, name: &ObjectName) -> Result<(), holdfast_broker::Error> {
+        self.pass().delete(ctx, name)
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            atomic_put: self.atomicity,
+            ..self.inner.describe()
+        }
+    }
+}
+
+/// Lets requests of one thread through in counted portions, so that a test decides how two threads interleave.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Default)]
+struct GateState {
+    allowed: u64,
+    waiting: bool,
+    done: bool,
+}
+
+impl Gate {
+    pub(crate) fn before(self, inner: impl Broker + 'static) -> Tapped {
+        Tapped {
+            inner: Arc::new(inner),
+            before: Box::new(move || self.pass()),
+            atomicity: Atomicity::Atomic,
+        }
+    }
+
+    fn pass(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        while state.allowed == 0 {
+            state.waiting = true;
+            changed.notify_all();
+            state = changed.wait(state).unwrap();
+        }
+        state.waiting = false;
+        state.allowed -= 1;
+    }
+
+    /// Says that no request will come any more.
+    pub(crate) fn done(&self) {
+        self.0.0.lock().unwrap().done = true;
+        self.0.1.notify_all();
+    }
+
+    /// Lets `count` requests through and waits for them; true where the thread then stands before a further one.
+    pub(crate) fn grant(&self, count: u64) -> bool {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.allowed = count;
+        changed.notify_all();
+        while !(state.done || state.allowed == 0 && state.waiting) {
+            state = changed.wait(state).unwrap();
+        }
+        !state.done
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use holdfast_broker::{Broker, Context};
+use holdfast_broker::{Broker, Context, MemoryBroker};
 use holdfast_repository::{ErrorKind, MarkerOutcome, Unclaimed};
 
 use crate::harness::*;
@@ -248,4 +248,46 @@ fn labels_that_begin_alike_do_not_mix() {
         restore(&repository, "a", NOON).unwrap(),
         data([("a", b"a".as_slice())])
     );
+}
+
+/// A job takes over from an ended one of its cluster while the folder is deleted by hand and another cluster claims the
+/// label, at these moments; gives who won, and whether both were stopped on their way.
+fn contend(first: u64, second: u64) -> (usize, bool) {
+    let broker = MemoryBroker::new();
+    let ctx = Context::new();
+    let plain = open(broker.clone());
+    plain
+        .claim(&ctx, "l", &writer("east", 1), &|_| false)
+        .unwrap();
+    let (east_gate, west_gate) = (Gate::default(), Gate::default());
+    let claim = |gate: &Gate, who| {
+        let repository = open(gate.clone().before(broker.clone()));
+        let claimed = repository.claim(&ctx, "l", &who, &|job| job == 1);
+        gate.done();
+        usize::from(claimed.is_ok())
+    };
+    let (wins, stopped) = std::thread::scope(|scope| {
+        let east = scope.spawn(|| claim(&east_gate, writer("east", 2)));
+        let mut stopped = east_gate.grant(first);
+        broker.delete(&ctx, &object("__ss_l/claim.0")).unwrap();
+        let west = scope.spawn(|| claim(&west_gate, writer("west", 1)));
+        stopped &= west_gate.grant(second);
+        east_gate.grant(u64::MAX);
+        west_gate.grant(u64::MAX);
+        (east.join().unwrap() + west.join().unwrap(), stopped)
+    });
+    (wins, stopped)
+}
+
+#[test]
+fn a_label_whose_folder_was_deleted_during_a_race_still_has_one_owner_at_most() {
+    let mut stops = 0;
+    let mut won = 0;
+    for (first, second) in (0..12).flat_map(|first| (0..12).map(move |second| (first, second))) {
+        let (wins, stopped) = contend(first, second);
+        assert!(wins <= 1, "{first} {second}");
+        stops += u32::from(stopped);
+        won += wins;
+    }
+    assert!(stops > 20 && won > 20, "{stops} stops, {won} won");
 }
