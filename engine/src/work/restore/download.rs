@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use super::insist::{Fault, insist};
 use super::lists::Lists;
 use super::units::{self, Piece, Span, Unit, Want};
-use super::{crew, download_token, plan, spec};
+use super::{THREADS, download_token, plan, spec};
 use crate::order::{Failure, Output};
-use crate::work::Task;
+use crate::work::{Task, parallel};
 
 /// Brings the files of one batch.
 pub(crate) fn download(task: &Task<'_>) -> Result<Output, Failure> {
@@ -39,7 +39,7 @@ pub(crate) fn download(task: &Task<'_>) -> Result<Output, Failure> {
             repository: &repository,
             wants: &wants,
         };
-        crew::each(task, &units, |unit| fetch.unit(unit))?;
+        parallel::each(task.context, &units, THREADS, |unit| fetch.unit(unit))?;
     }
     let tablets: Vec<TabletId> = batch.tablets.iter().map(|tablet| tablet.id).collect();
     task.env
@@ -81,7 +81,7 @@ impl Moving<'_> {
     fn take_local(&self, wants: &[Want]) -> Result<Vec<usize>, Failure> {
         let missing = Mutex::new(Vec::new());
         let numbered: Vec<(usize, &Want)> = wants.iter().enumerate().collect();
-        crew::each(self.task, &numbered, |(index, want)| {
+        parallel::each(self.task.context, &numbered, THREADS, |(index, want)| {
             if self.is_local(want)? {
                 self.reused.fetch_add(want.entry.len, Ordering::Relaxed);
                 self.task.progress.add(1, 0);

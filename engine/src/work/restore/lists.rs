@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 
 use holdfast_repository::manifest::{NameGuard, PartFile, PartRef, PartTablet};
 use holdfast_repository::{ObjectEntry, Repository};
-use holdfast_storage::{FileEntry, FileHash};
 use parking_lot::Mutex;
 
 use super::insist::insist;
 use super::plan::{Batch, BatchTablet};
-use super::{crew, spec};
+use super::{THREADS, spec};
 use crate::ids::BlobHash;
 use crate::order::{Failure, StatusCode};
 use crate::plan::{PlanReader, PlanWriter};
-use crate::work::Task;
+use crate::work::{Task, parallel};
 
 /// What a kept part holds.
 pub(super) struct KeptPart {
@@ -44,7 +43,7 @@ pub(super) fn keep(
 ) -> Result<Vec<KeptPart>, Failure> {
     let kept: Vec<Mutex<Option<KeptPart>>> = parts.iter().map(|_| Mutex::new(None)).collect();
     let items: Vec<(&PartRef, &Mutex<Option<KeptPart>>)> = parts.iter().zip(&kept).collect();
-    crew::each(task, &items, |(part, slot)| {
+    parallel::each(task.context, &items, THREADS, |(part, slot)| {
         *slot.lock() = Some(keep_one(task, repository, part)?);
         Ok(())
     })?;
@@ -133,20 +132,6 @@ fn guard_names(tablet: &BatchTablet, files: &[(u32, PartFile)]) -> Result<(), Fa
                 format!("the manifest's list of tablet {}: {error}", tablet.id),
             )
         })
-}
-
-/// The entry that the storage gets for a file of the manifest.
-pub(super) fn entry(file: &PartFile) -> FileEntry {
-    FileEntry {
-        name: file.name.clone(),
-        len: file.len,
-        hash: Some(FileHash(*file.hash.as_bytes())),
-        segments: file
-            .segments
-            .iter()
-            .map(|hash| FileHash(*hash.as_bytes()))
-            .collect(),
-    }
 }
 
 /// Lists of one partition's tablets, by bucket, out of its kept parts.

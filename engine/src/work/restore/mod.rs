@@ -4,15 +4,16 @@
 //! A tablet's files belong to one task per backend, so that its staging place has one writer at a time and a retried
 //! task never fences another that still runs.
 
-mod crew;
 mod download;
 mod insist;
 mod lists;
 mod meta;
 mod plan;
 mod stage;
-
 mod units;
+
+#[cfg(test)]
+mod tests;
 
 use holdfast_storage::Token;
 
@@ -24,6 +25,9 @@ pub(crate) use download::download;
 pub(crate) use meta::prepare_meta;
 pub(crate) use plan::plan_download;
 pub(crate) use stage::stage;
+
+/// How many pieces of one task go on at once; the rest of the concurrency is between tasks.
+const THREADS: usize = 4;
 
 /// Tokens of downloads lie above all tokens of the stagings before them in the same epoch.
 const DOWNLOAD_TOKENS: u32 = 1 << 24;

@@ -1,9 +1,10 @@
 //! `Stage`: a staging place for each tablet of a batch, with the list of files that it must get.
 
-use super::lists::{self, Lists};
-use super::{crew, plan, stage_token};
+use super::lists::Lists;
+use super::{THREADS, plan, stage_token};
 use crate::order::{Failure, Output};
-use crate::work::Task;
+use crate::work::hashes::entry_of;
+use crate::work::{Task, parallel};
 
 /// Makes the staging places of one batch.
 pub(crate) fn stage(task: &Task<'_>) -> Result<Output, Failure> {
@@ -12,11 +13,11 @@ pub(crate) fn stage(task: &Task<'_>) -> Result<Output, Failure> {
     let (op, token) = (task.order.op(), stage_token(task.order));
     task.progress
         .set_total(batch.tablets.iter().map(|tablet| tablet.files).sum());
-    crew::each(task, &batch.tablets, |tablet| {
+    parallel::each(task.context, &batch.tablets, THREADS, |tablet| {
         let files: Vec<_> = lists
             .files(tablet)?
             .iter()
-            .map(|(_, file)| lists::entry(file))
+            .map(|(_, file)| entry_of(file))
             .collect();
         task.env
             .storage
