@@ -191,6 +191,11 @@ impl Committer {
             .unwrap_or_else(|| Err(Error::poisoned("the leader's append went unanswered")))
     }
 
+    /// Accepts nothing more. What is being written is answered as it comes out.
+    pub(crate) fn poison(&self, error: Error) {
+        self.queue.lock().poisoned.get_or_insert(error);
+    }
+
     /// Writes everything queued, passes leadership on and answers.
     fn lead(&self) {
         let batch = std::mem::take(&mut self.queue.lock().pending);

@@ -21,16 +21,14 @@ use crate::{
     error::Error,
     event::Event,
     ids::{FrameHash, Kind, Seq, StreamId},
-    index::{Begin, Broken, Follower, Heads, IndexStatus, Query, Store},
+    index::{Follower, INDEX_FOLDER, IndexStatus, Opening, Query},
     journal::{Appended, Checkpoint, Journal, Record, Visit},
     reader::Reader,
     scan::{self, Expected, Scan},
     segment,
-    transaction::{Tip, Transaction},
+    transaction::Transaction,
 };
 
-/// The folder of the index, beside the segments.
-pub(crate) const INDEX_FOLDER: &str = "index";
 const LOCK: &str = "lock";
 
 /// Whether queries have an index.
@@ -93,7 +91,7 @@ impl Options {
 pub struct FileJournal<E> {
     // Dropped in this order: the thread ends before the lock goes.
     index: Option<Follower>,
-    committer: Committer,
+    committer: Arc<Committer>,
     reader: Arc<Reader>,
     _lock: Option<File>,
     events: PhantomData<fn() -> E>,
@@ -123,9 +121,9 @@ impl<E: Event> FileJournal<E> {
         };
         let lock = disk.folder().map(lock).transpose()?;
         scan::probe(&*disk, expected)?;
-        let mut opening = IndexOpening::begin(&*disk, options.index, E::FAMILY);
+        let mut opening = Opening::begin(&*disk, options.index, E::FAMILY);
         let mut scan = scan::scan(&*disk, expected, &mut |head| opening.pass(head))?;
-        let followed = opening.judge(&*disk, E::FAMILY, scan.damage.take(), scan.tip);
+        let followed = opening.judge(&*disk, E::FAMILY, scan.damage.take(), scan.tip.seq);
         let (begin, index_case) = followed?;
         mend(&*disk, &scan)?;
         let mut report = report(&scan);
@@ -135,17 +133,20 @@ impl<E: Event> FileJournal<E> {
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
         };
-        let committer = Committer::open(Arc::clone(&reader), E::FAMILY, sizes, last)?;
+        let committer = Arc::new(Committer::open(
+            Arc::clone(&reader),
+            E::FAMILY,
+            sizes,
+            last,
+        )?);
         report.segments = reader.segment_count() as u64;
         let index = match (begin, disk.folder()) {
             (Some(begin), Some(folder)) => {
                 let path = folder.join(INDEX_FOLDER);
-                Some(Follower::start(
-                    Arc::clone(&reader),
-                    E::FAMILY,
-                    path,
-                    begin,
-                )?)
+                let poisoned = Arc::clone(&committer);
+                let refuse = Box::new(move |error| poisoned.poison(error));
+                let reader = Arc::clone(&reader);
+                Some(Follower::start(reader, E::FAMILY, path, begin, refuse)?)
             }
             _ => None,
         };
@@ -247,140 +248,6 @@ impl<E: Event> Journal<E> for FileJournal<E> {
 
     fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
         checkpoint::latest(&self.reader, E::FAMILY, projection)
-    }
-}
-
-/// What the log scan means for the index, gathered while it runs.
-struct IndexOpening {
-    wanted: Index,
-    /// An index that opened, and its position.
-    store: Option<(Store, Tip)>,
-    trouble: Option<OpenCase>,
-    heads: Heads,
-    /// The log's hash at the index's position.
-    seen: Option<FrameHash>,
-}
-
-impl IndexOpening {
-    fn begin(disk: &dyn Disk, wanted: Index, family: u32) -> Self {
-        let genesis = Tip {
-            seq: Seq::ZERO,
-            hash: FrameHash::genesis(family),
-        };
-        let mut opening = Self {
-            wanted,
-            store: None,
-            trouble: None,
-            heads: Heads::default(),
-            seen: None,
-        };
-        let Some(path) = disk.folder().map(|folder| folder.join(INDEX_FOLDER)) else {
-            opening.wanted = Index::None;
-            return opening;
-        };
-        if wanted == Index::None {
-            return opening;
-        }
-        if !path.is_dir() {
-            opening.trouble = Some(OpenCase::IndexMissing);
-            return opening;
-        }
-        let found = Store::open(&path, family).and_then(|store| match store.position() {
-            Ok(tip) => Ok((store, tip.unwrap_or(genesis))),
-            Err(broken) => store.close().and(Err(broken)),
-        });
-        match found {
-            Ok((store, tip)) => {
-                opening.seen = (tip.seq == Seq::ZERO).then_some(genesis.hash);
-                opening.store = Some((store, tip));
-            }
-            Err(Broken(why)) => opening.trouble = Some(OpenCase::IndexDamaged { why }),
-        }
-        opening
-    }
-
-    /// Hears of a frame of the log, in order.
-    fn pass(&mut self, head: &crate::frame::Head) {
-        let Some((_, tip)) = &self.store else { return };
-        if head.seq <= tip.seq {
-            self.heads.pass(head);
-            if head.seq == tip.seq {
-                self.seen = Some(head.hash);
-            }
-        }
-    }
-
-    /// Refuses where the log is damaged or a witness has seen more of it; else says how the index
-    /// begins.
-    fn judge(
-        mut self,
-        disk: &dyn Disk,
-        family: u32,
-        damage: Option<Error>,
-        end: Tip,
-    ) -> Result<(Option<Begin>, Option<OpenCase>), Error> {
-        let refusal = match damage {
-            Some(error) => Some(error),
-            None => self
-                .lost_tail(disk, family, end.seq)?
-                .map(|case| case.refusal()),
-        };
-        let store = self.store.take();
-        if let Some(error) = refusal {
-            if let Some((store, _)) = store {
-                // The refusal is what counts.
-                let _ = store.close();
-            }
-            return Err(error);
-        }
-        let Some((store, tip)) = store else {
-            let begin = self.trouble.as_ref().map(|case| Begin::Build {
-                why: case.to_string(),
-            });
-            return Ok((begin, self.trouble));
-        };
-        if self.seen != Some(tip.hash) {
-            let why = format!("it knows another history at sequence {}", tip.seq);
-            // It is thrown away.
-            let _ = store.close();
-            let case = OpenCase::IndexDamaged { why };
-            return Ok((
-                Some(Begin::Build {
-                    why: case.to_string(),
-                }),
-                Some(case),
-            ));
-        }
-        let records = end.seq.get() - tip.seq.get();
-        let case = (records > 0).then_some(OpenCase::IndexBehind { records });
-        Ok((
-            Some(Begin::Follow {
-                store,
-                fed: tip.seq,
-                heads: self.heads,
-            }),
-            case,
-        ))
-    }
-
-    /// Whether the index or a checkpoint has seen more than the log holds.
-    fn lost_tail(&self, disk: &dyn Disk, family: u32, end: Seq) -> Result<Option<OpenCase>, Error> {
-        if let Some((_, tip)) = &self.store
-            && tip.seq > end
-        {
-            let witness = format!("the folder {INDEX_FOLDER}");
-            return Ok(Some(OpenCase::LostTail {
-                witness,
-                seen: tip.seq,
-                end,
-            }));
-        }
-        let farthest = checkpoint::farthest(disk, family, end)?;
-        Ok(farthest.map(|(name, seen)| OpenCase::LostTail {
-            witness: format!("the file {name}"),
-            seen,
-            end,
-        }))
     }
 }
 

@@ -41,8 +41,17 @@ pub(crate) struct Reader {
 
 struct Stretch {
     name: String,
+    first: Seq,
     seed: u32,
     start: Waypoint,
+}
+
+/// Where a visit ended, so that the next can go on there. One that does not fit is not used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    /// The segment, by its first sequence.
+    segment: Seq,
+    at: Waypoint,
 }
 
 impl Reader {
@@ -90,7 +99,12 @@ impl Reader {
         *self.durable.lock() = tip;
     }
 
-    fn plan(&self, from: Seq, to: Seq) -> Vec<Stretch> {
+    fn plan(&self, from: Seq, to: Seq, cursor: Option<Cursor>) -> Vec<Stretch> {
+        let known = |segment: &Segment| {
+            cursor
+                .filter(|c| c.segment == segment.first && c.at.seq == from)
+                .map(|c| c.at)
+        };
         let segments = self.segments.read();
         let begin = segments
             .partition_point(|s| s.first <= from)
@@ -100,8 +114,9 @@ impl Reader {
             .take_while(|segment| segment.first <= to)
             .map(|segment| Stretch {
                 name: segment.name.clone(),
+                first: segment.first,
                 seed: segment.seed,
-                start: segment.nearest(from),
+                start: known(segment).unwrap_or_else(|| segment.nearest(from)),
             })
             .collect()
     }
@@ -113,12 +128,23 @@ impl Reader {
         to: Seq,
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
+        self.frames_on(&mut None, from, to, visit)
+    }
+
+    /// As [`frames`](Reader::frames), for a reader that comes again and again for what is new.
+    pub(crate) fn frames_on(
+        &self,
+        cursor: &mut Option<Cursor>,
+        from: Seq,
+        to: Seq,
+        visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
         let from = from.max(self.first());
         let to = to.min(self.tip().seq);
         if from > to {
             return Ok(());
         }
-        let plan = self.plan(from, to);
+        let plan = self.plan(from, to, *cursor);
         let mut next = None;
         for stretch in &plan {
             if next.is_some_and(|seq| seq != stretch.start.seq) {
@@ -130,7 +156,7 @@ impl Reader {
                     flaw,
                 ));
             }
-            match self.stretch(stretch, from, to, visit)? {
+            match self.stretch(stretch, cursor, from, to, visit)? {
                 ControlFlow::Break(()) => return Ok(()),
                 ControlFlow::Continue(seq) => next = Some(seq),
             }
@@ -148,6 +174,7 @@ impl Reader {
     fn stretch(
         &self,
         stretch: &Stretch,
+        cursor: &mut Option<Cursor>,
         from: Seq,
         to: Seq,
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
@@ -169,21 +196,33 @@ impl Reader {
                 let flaw = "the frame does not continue the one before".to_owned();
                 return Err(damage(stretch, offset, seq, flaw));
             }
-            if seq >= from {
+            let flow = if seq >= from {
                 let bytes = window.bytes(&found);
-                let raw = Raw {
-                    head: found.head,
+                let head = found.head;
+                visit(&Raw {
+                    head,
                     payload,
                     bytes,
                     seed: stretch.seed,
-                };
-                if visit(&raw)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
+                })?
+            } else {
+                ControlFlow::Continue(())
+            };
             window.pass(&found);
             prev = hash;
             seq = seq.next();
+            let at = Waypoint {
+                seq,
+                offset: window.offset(),
+                prev,
+            };
+            *cursor = Some(Cursor {
+                segment: stretch.first,
+                at,
+            });
+            if flow.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
         Ok(if seq > to {
             ControlFlow::Break(())

@@ -11,7 +11,9 @@ use crate::{
     frame::{self, FRAME_ALIGN, Flaw, Head},
 };
 
-const READ_BYTES: usize = 1 << 20;
+/// The first read, for those who want one frame; each further one is twice as large.
+const READ_MIN_BYTES: usize = 32 << 10;
+const READ_MAX_BYTES: usize = 1 << 20;
 
 /// A window that moves over a file, frame by frame.
 pub(crate) struct Window<'a> {
@@ -21,6 +23,7 @@ pub(crate) struct Window<'a> {
     at: usize,
     /// Where in the file the next frame starts.
     offset: u64,
+    read_bytes: usize,
     ended: bool,
 }
 
@@ -40,6 +43,7 @@ impl<'a> Window<'a> {
             buffer: AlignedVec::new(),
             at: 0,
             offset,
+            read_bytes: READ_MIN_BYTES,
             ended: false,
         }
     }
@@ -57,7 +61,8 @@ impl<'a> Window<'a> {
         }
         self.buffer.copy_within(self.at.., 0);
         self.at = 0;
-        self.buffer.resize(left + READ_BYTES.max(wanted), 0);
+        self.buffer.resize(left + self.read_bytes.max(wanted), 0);
+        self.read_bytes = READ_MAX_BYTES.min(self.read_bytes * 2);
         let read = self
             .file
             .read_at(self.offset + left as u64, &mut self.buffer[left..])?;

@@ -95,7 +95,10 @@ fn the_index_follows_and_agrees_with_the_log() {
     );
     assert_eq!(
         journal.index_status(),
-        IndexStatus::Following { through: Seq(400) }
+        IndexStatus::Following {
+            through: Seq(400),
+            rebuilt: None
+        }
     );
     every_query_is_right(&journal, &records(&journal).unwrap(), "followed");
     drop(journal);
@@ -186,6 +189,62 @@ fn an_index_ahead_means_that_the_log_lost_acknowledged_events() {
 }
 
 #[test]
+fn an_index_that_understates_itself_still_stops_a_log_that_lost_events() {
+    let (root, earlier) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = with_index(root.path());
+    fill(&journal, 0, 10);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
+    copy(root.path(), earlier.path());
+    let seen = fs::read(earlier.path().join("index/seen")).unwrap();
+    let journal = with_index(root.path());
+    fill(&journal, 10, 20);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
+    fs::remove_dir_all(earlier.path().join("index")).unwrap();
+    copy(&root.path().join("index"), &earlier.path().join("index"));
+    fs::write(earlier.path().join("index/seen"), seen).unwrap();
+    let journal = with_index(earlier.path());
+    assert!(
+        !journal.wait_for_index(PATIENCE),
+        "{:?}",
+        journal.index_status()
+    );
+    let mut error = journal.append(&[event(1, 1)], 0).map(|_| ());
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(5));
+        error = error.and_then(|()| journal.append(&[event(1, 1)], 0).map(|_| ()));
+    }
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Damaged);
+    drop(journal);
+    let error = FileJournal::<DoorEvent>::open(earlier.path(), Options::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("has seen sequence 40"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_index_without_its_note_is_asked_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = with_index(root.path());
+    fill(&journal, 0, 10);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
+    fs::remove_file(root.path().join("index/seen")).unwrap();
+    let (journal, report) =
+        FileJournal::<DoorEvent>::open(root.path(), Options::default()).unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(
+        journal.index_status(),
+        IndexStatus::Following {
+            through: Seq(20),
+            rebuilt: None
+        }
+    );
+}
+
+#[test]
 fn an_index_of_another_history_is_built_anew() {
     let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = with_index(other.path());
@@ -220,6 +279,15 @@ fn a_half_written_snapshot_does_not_lock_the_index_out() {
     let (journal, report) =
         FileJournal::<DoorEvent>::open(root.path(), Options::default()).unwrap();
     assert_eq!(report.cases, [OpenCase::Clean], "{report}");
+    assert!(journal.wait_for_index(PATIENCE));
+    let through = Seq(80);
+    assert_eq!(
+        journal.index_status(),
+        IndexStatus::Following {
+            through,
+            rebuilt: None
+        }
+    );
     assert!(!half.exists());
     every_query_is_right(
         &journal,
@@ -290,7 +358,15 @@ fn damage_anywhere_in_the_index_loses_nothing() {
                 journal.index_status()
             );
             every_query_is_right(&journal, &records(&journal).unwrap(), &what);
-            if report.is_clean() {
+            let status = journal.index_status();
+            let rebuilt = matches!(
+                status,
+                IndexStatus::Following {
+                    rebuilt: Some(_),
+                    ..
+                }
+            );
+            if report.is_clean() && !rebuilt {
                 unharmed += 1;
             } else {
                 mended += 1;

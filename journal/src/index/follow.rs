@@ -2,13 +2,11 @@
 //!
 //! It owns all writing to sled. It wakes on a bounded signal (a full one is as good as two), reads
 //! what is durable from the log itself and feeds it in batches; so it can be any distance behind
-//! and nobody waits. When the index is unusable it builds another in a folder beside it, renames it
-//! into place and goes on.
+//! and nobody waits. Opening and building an index are in `build`.
 
 use std::{
-    collections::VecDeque,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     Heads, IndexStatus,
+    opening::Begin,
     store::{Batch, Broken, Store, open_event},
 };
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
     frame::Head,
     ids::{Kind, Seq, StreamId},
     journal::Record,
-    reader::{Reader, record},
+    reader::{Cursor, Reader, record},
 };
 
 const BATCH_RECORDS: usize = 4_096;
@@ -56,19 +55,8 @@ impl Query {
     }
 }
 
-/// How the thread begins.
-pub(crate) enum Begin {
-    /// With a usable index that holds everything up to `fed`.
-    Follow {
-        store: Store,
-        fed: Seq,
-        heads: Heads,
-    },
-    /// With none.
-    Build { why: String },
-}
-
-enum Phase {
+pub(super) enum Phase {
+    Opening,
     Following {
         store: Arc<Store>,
         fed: Seq,
@@ -82,9 +70,11 @@ enum Phase {
     },
 }
 
-struct Shared {
-    phase: Mutex<Phase>,
+pub(super) struct Shared {
+    pub(super) phase: Mutex<Phase>,
     moved: Condvar,
+    /// Why the index was last taken out of use.
+    distrusted: Mutex<Option<String>>,
     stop: AtomicBool,
 }
 
@@ -112,22 +102,29 @@ impl Follower {
         family: u32,
         path: PathBuf,
         begin: Begin,
+        refuse: Refuse,
     ) -> Result<Self, Error> {
-        let mut known = Heads::default();
+        let mut worker_heads = Heads::default();
+        let mut deferred = None;
         let phase = match begin {
             Begin::Follow { store, fed, heads } => {
-                known.clone_from(&heads);
+                worker_heads.clone_from(&heads);
                 Phase::Following {
                     store: Arc::new(store),
                     fed,
                     heads,
                 }
             }
+            Begin::Open { seen, heads } => {
+                deferred = Some((seen, heads));
+                Phase::Opening
+            }
             Begin::Build { why } => Phase::Building { why },
         };
         let shared = Arc::new(Shared {
             phase: Mutex::new(phase),
             moved: Condvar::new(),
+            distrusted: Mutex::new(None),
             stop: AtomicBool::new(false),
         });
         let (wake, woken) = bounded(1);
@@ -136,7 +133,10 @@ impl Follower {
             reader: Arc::clone(&reader),
             family,
             path,
-            heads: known,
+            heads: worker_heads,
+            cursor: None,
+            deferred,
+            refuse,
             unflushed: false,
         };
         let thread = std::thread::Builder::new()
@@ -161,7 +161,11 @@ impl Follower {
 
     pub(crate) fn status(&self) -> IndexStatus {
         match &*self.shared.phase.lock() {
-            Phase::Following { fed, .. } => IndexStatus::Following { through: *fed },
+            Phase::Opening => IndexStatus::Opening,
+            Phase::Following { fed, .. } => IndexStatus::Following {
+                through: *fed,
+                rebuilt: self.shared.distrusted.lock().clone(),
+            },
             Phase::Building { why } => IndexStatus::Building { why: why.clone() },
             Phase::Failed { why } => IndexStatus::Failed { why: why.clone() },
         }
@@ -196,7 +200,7 @@ impl Follower {
             Phase::Following { store, fed, heads } => {
                 (Arc::clone(store), *fed, heads.last_of(query))
             }
-            Phase::Building { .. } | Phase::Failed { .. } => return None,
+            Phase::Opening | Phase::Building { .. } | Phase::Failed { .. } => return None,
         };
         if from > fed {
             return Some(Known {
@@ -256,11 +260,11 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Shared {
-    fn stopping(&self) -> bool {
+    pub(super) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn set(&self, phase: Phase) {
+    pub(super) fn set(&self, phase: Phase) {
         let old = std::mem::replace(&mut *self.phase.lock(), phase);
         self.moved.notify_all();
         if let Phase::Following { store, .. } = old {
@@ -272,10 +276,11 @@ impl Shared {
     fn distrust(&self, why: String) {
         let old = {
             let mut phase = self.phase.lock();
-            if !matches!(*phase, Phase::Following { .. }) {
+            if matches!(*phase, Phase::Building { .. } | Phase::Failed { .. }) {
                 return;
             }
             log::warn!("the journal's index is unusable and is built anew: {why}");
+            *self.distrusted.lock() = Some(why.clone());
             std::mem::replace(&mut *phase, Phase::Building { why })
         };
         if let Phase::Following { store, .. } = old {
@@ -293,13 +298,27 @@ fn release(store: Arc<Store>) {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    reader: Arc<Reader>,
-    family: u32,
-    path: PathBuf,
+/// Hears of an error that the journal must not go on with.
+pub(crate) type Refuse = Box<dyn Fn(Error) + Send>;
+
+enum Task {
+    Open,
+    Build,
+    Follow,
+}
+
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) reader: Arc<Reader>,
+    pub(super) family: u32,
+    pub(super) path: PathBuf,
     /// As of the last record fed; the copy of those who ask follows when it is in the index.
-    heads: Heads,
+    pub(super) heads: Heads,
+    /// Where the log was read to.
+    pub(super) cursor: Option<Cursor>,
+    /// How far an index that is not open yet has seen the log, and the heads there.
+    pub(super) deferred: Option<(Seq, Heads)>,
+    pub(super) refuse: Refuse,
     unflushed: bool,
 }
 
@@ -307,12 +326,13 @@ impl Worker {
     fn run(&mut self, woken: &Receiver<()>) {
         let mut builds = 0;
         while !self.shared.stopping() {
-            let building = matches!(*self.shared.phase.lock(), Phase::Building { .. });
-            let outcome = if building {
-                builds += 1;
-                self.build()
-            } else {
-                self.follow()
+            let outcome = match self.task() {
+                Task::Open => self.open(),
+                Task::Build => {
+                    builds += 1;
+                    self.build()
+                }
+                Task::Follow => self.follow(),
             };
             if let Err(Broken(why)) = outcome {
                 if builds >= BUILDS_MAX {
@@ -332,10 +352,18 @@ impl Worker {
         });
     }
 
+    fn task(&self) -> Task {
+        match &*self.shared.phase.lock() {
+            Phase::Opening => Task::Open,
+            Phase::Building { .. } => Task::Build,
+            Phase::Following { .. } | Phase::Failed { .. } => Task::Follow,
+        }
+    }
+
     fn caught_up(&self) -> bool {
         match &*self.shared.phase.lock() {
             Phase::Following { fed, .. } => *fed >= self.reader.tip().seq,
-            Phase::Building { .. } => false,
+            Phase::Opening | Phase::Building { .. } => false,
             Phase::Failed { .. } => true,
         }
     }
@@ -365,7 +393,7 @@ impl Worker {
     fn in_use(&self) -> Option<(Arc<Store>, Seq)> {
         match &*self.shared.phase.lock() {
             Phase::Following { store, fed, .. } => Some((Arc::clone(store), *fed)),
-            Phase::Building { .. } | Phase::Failed { .. } => None,
+            Phase::Opening | Phase::Building { .. } | Phase::Failed { .. } => None,
         }
     }
 
@@ -394,8 +422,8 @@ impl Worker {
     }
 
     /// Puts the next batch behind `fed` into a store; the last record put in.
-    fn feed(
-        &self,
+    pub(super) fn feed(
+        &mut self,
         store: &Store,
         fed: Seq,
         heads: &mut Heads,
@@ -404,7 +432,7 @@ impl Worker {
         let mut batch = Batch::default();
         let end = self.reader.tip().seq;
         self.reader
-            .frames(fed.next(), end, &mut |raw| {
+            .frames_on(&mut self.cursor, fed.next(), end, &mut |raw| {
                 batch.add(raw, heads.pass(&raw.head));
                 moved.push((raw.head.stream, raw.head.kind, raw.head.seq));
                 let full = batch.records >= BATCH_RECORDS || batch.bytes >= BATCH_BYTES;
@@ -419,84 +447,4 @@ impl Worker {
         store.put(batch)?;
         Ok(last)
     }
-
-    /// Builds an index from the whole log and puts it in the place of the one there.
-    fn build(&mut self) -> Result<(), Broken> {
-        let fresh = self.path.with_extension("new");
-        remove(&fresh)?;
-        let store = Store::open(&fresh, self.family)?;
-        let (mut fed, mut heads) = (Seq::ZERO, Heads::default());
-        let mut moved = Vec::new();
-        loop {
-            match self.feed(&store, fed, &mut heads, &mut moved) {
-                Ok(Some(last)) => fed = last,
-                Ok(None) => break,
-                Err(broken) => {
-                    // Its own failure to close would hide what it was.
-                    let _ = store.close();
-                    return Err(broken);
-                }
-            }
-            moved.clear();
-            // What is built so far is an index that is behind, which the next opening goes on with.
-            if self.shared.stopping() {
-                break;
-            }
-        }
-        store.close()?;
-        sync_files(&fresh)?;
-        self.swap(&fresh)?;
-        let store = Store::open(&self.path, self.family)?;
-        if store.position()?.map_or(Seq::ZERO, |tip| tip.seq) != fed {
-            return Err(Broken(
-                "the index built last is not the one opened".to_owned(),
-            ));
-        }
-        log::info!("the journal's index was built anew, through sequence {fed}");
-        self.heads.clone_from(&heads);
-        self.shared.set(Phase::Following {
-            store: Arc::new(store),
-            fed,
-            heads,
-        });
-        Ok(())
-    }
-
-    fn swap(&self, fresh: &Path) -> Result<(), Broken> {
-        remove(&self.path)?;
-        let renamed = std::fs::rename(fresh, &self.path).and_then(|()| {
-            let parent = self.path.parent().unwrap_or(Path::new("."));
-            std::fs::File::open(parent)?.sync_all()
-        });
-        renamed.map_err(|e| Broken(format!("rename {}: {e}", fresh.display())))
-    }
-}
-
-fn remove(path: &Path) -> Result<(), Broken> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Broken(format!("remove {}: {e}", path.display())))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// sled's flush is no device barrier, so its files are synced before the rename relies on them.
-fn sync_files(path: &Path) -> Result<(), Broken> {
-    let sync = || -> std::io::Result<()> {
-        let mut folders = VecDeque::from([path.to_path_buf()]);
-        while let Some(folder) = folders.pop_front() {
-            for entry in std::fs::read_dir(&folder)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    folders.push_back(entry.path());
-                } else {
-                    std::fs::File::open(entry.path())?.sync_all()?;
-                }
-            }
-            std::fs::File::open(&folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    sync().map_err(|e| Broken(format!("sync {}: {e}", path.display())))
 }

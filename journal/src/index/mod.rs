@@ -4,14 +4,18 @@
 //! answer is checked for gaps and changes, and whatever is wrong with it leads to a new one built
 //! from the log. No append waits for it. sled is named in `store` only.
 
+mod build;
 mod follow;
+mod opening;
+mod seen;
 mod store;
 mod verify;
 
 use std::collections::BTreeMap;
 
-pub(crate) use follow::{Begin, Follower, Query};
-pub(crate) use store::{Broken, Store};
+pub(crate) use follow::{Follower, Query};
+pub(crate) use opening::Opening;
+pub(crate) use store::Broken;
 pub use verify::IndexCheck;
 pub(crate) use verify::check;
 
@@ -22,16 +26,23 @@ use crate::{
     ids::{Kind, Seq, StreamId},
 };
 
+/// The folder of the index, beside the segments.
+pub(crate) const INDEX_FOLDER: &str = "index";
+
 /// How the index stands to the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum IndexStatus {
     /// The journal was opened without one.
     Off,
+    /// It is being opened; queries read the log.
+    Opening,
     /// It answers queries up to this sequence; the log is asked for the rest.
     Following {
         /// The last record it holds.
         through: Seq,
+        /// Why it was built anew since the journal was opened, where it was.
+        rebuilt: Option<String>,
     },
     /// It is being built; queries read the log.
     Building {

@@ -12,16 +12,17 @@ use std::{
     time::Duration,
 };
 
-use super::Query;
+use super::{
+    Query,
+    seen::{Seen, open_position, position_value},
+};
 use crate::{
     frame::{self, Head},
-    ids::{FrameHash, Seq},
+    ids::Seq,
     reader::Raw,
     transaction::Tip,
 };
 
-/// The layout of what is in the trees; another one means a new index.
-const LAYOUT: u32 = 1;
 const CACHE_BYTES: u64 = 32 << 20;
 const POSITION: &[u8] = b"position";
 
@@ -59,6 +60,7 @@ pub(crate) struct Store {
     kinds: sled::Tree,
     meta: sled::Tree,
     db: sled::Db,
+    seen: Seen,
     panicked: AtomicBool,
 }
 
@@ -143,32 +145,6 @@ fn open_link(key: &[u8], value: &[u8]) -> Result<(Seq, Seq), Broken> {
     Ok((Seq(u64::from_be_bytes(*seq)), before))
 }
 
-fn position_value(family: u32, tip: Tip) -> Vec<u8> {
-    let mut value = Vec::with_capacity(52);
-    value.extend_from_slice(&LAYOUT.to_le_bytes());
-    value.extend_from_slice(&family.to_le_bytes());
-    value.extend_from_slice(&tip.seq.get().to_le_bytes());
-    value.extend_from_slice(tip.hash.as_bytes());
-    let crc = crc32c::crc32c(&value);
-    value.extend_from_slice(&crc.to_le_bytes());
-    value
-}
-
-fn open_position(family: u32, value: &[u8]) -> Result<Tip, Broken> {
-    let bad = || Broken("the position of the index is unreadable".to_owned());
-    let rest = value.get(8..48).ok_or_else(bad)?;
-    let (seq, hash) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
-    let hash: &[u8; 32] = hash.first_chunk().ok_or_else(bad)?;
-    let tip = Tip {
-        seq: Seq(u64::from_le_bytes(*seq)),
-        hash: FrameHash(*hash),
-    };
-    if value != position_value(family, tip) {
-        return Err(bad());
-    }
-    Ok(tip)
-}
-
 impl Store {
     /// Opens the index in a folder, or makes an empty one where the folder is missing.
     pub(crate) fn open(path: &Path, family: u32) -> Result<Self, Broken> {
@@ -190,6 +166,7 @@ impl Store {
                 other => break other?,
             }
         };
+        let seen = Seen::open(path, family)?;
         guarded(|| {
             Ok(Self {
                 family,
@@ -198,6 +175,7 @@ impl Store {
                 kinds: db.open_tree("kinds")?,
                 meta: db.open_tree("meta")?,
                 db,
+                seen,
                 panicked: AtomicBool::new(false),
             })
         })
@@ -213,10 +191,12 @@ impl Store {
         })
     }
 
-    /// Puts a batch in. The position goes last: what a kill cut short is put in again.
+    /// Puts a batch in. That it was seen goes first, and the position last: what a kill cut short is
+    /// put in again.
     pub(crate) fn put(&self, batch: Batch) -> Result<(), Broken> {
         self.guard(|| {
             let Some(tip) = batch.tip else { return Ok(()) };
+            self.seen.write(tip)?;
             self.events.apply_batch(batch.events)?;
             self.streams.apply_batch(batch.streams)?;
             self.kinds.apply_batch(batch.kinds)?;
@@ -224,6 +204,11 @@ impl Store {
                 .insert(POSITION, position_value(self.family, tip))?;
             Ok(())
         })
+    }
+
+    /// Notes how far it has seen the log, for an opening that does not wait for sled.
+    pub(crate) fn note(&self, tip: Tip) -> Result<(), Broken> {
+        self.seen.write(tip)
     }
 
     pub(crate) fn flush(&self) -> Result<(), Broken> {
