@@ -104,6 +104,8 @@ pub(crate) struct Task<'a> {
 
 mod backup;
 pub(crate) mod failure;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod hashes;
 mod parallel;
 mod restore;

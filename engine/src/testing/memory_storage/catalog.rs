@@ -44,6 +44,9 @@ pub(super) struct Table {
     pub(super) partitions: Vec<Partition>,
 }
 
+/// Replicas' files whose bytes are not those of the version; `None` = unreadable.
+type Damage = BTreeMap<(BackendId, TabletId, String), Option<Arc<[u8]>>>;
+
 pub(super) struct Catalog {
     pub(super) position: u64,
     pub(super) next_id: u64,
@@ -52,8 +55,7 @@ pub(super) struct Catalog {
     pub(super) databases: BTreeMap<String, BTreeMap<String, Table>>,
     pub(super) pins: BTreeMap<OpId, Held>,
     pub(super) restores: BTreeMap<OpId, Restore>,
-    /// Replicas' files whose bytes are not those of the version; `None` = unreadable.
-    pub(super) damage: BTreeMap<(BackendId, TabletId, String), Option<Arc<[u8]>>>,
+    pub(super) damage: Damage,
 }
 
 pub(super) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {

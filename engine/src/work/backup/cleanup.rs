@@ -54,7 +54,9 @@ fn discard_remote(task: &Task<'_>) -> Result<(), Failure> {
 /// The objects that the job may have put: none before they were planned, and none where an earlier run of this work came
 /// so far that the plans went, too.
 fn written(task: &Task<'_>) -> Result<Vec<ObjectKey>, Failure> {
-    let Some(hash) = task.order.plan else { return Ok(Vec::new()) };
+    let Some(hash) = task.order.plan else {
+        return Ok(Vec::new());
+    };
     if task.env.blobs.len(task.order.job, hash)?.is_none() {
         return Ok(Vec::new());
     }

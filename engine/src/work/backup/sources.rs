@@ -98,7 +98,7 @@ impl<'a> Sources<'a> {
                 .any(|b| *b != backend && !self.task.order.excluded.contains(b))
         };
         // Of a batch, one tablet with another replica is reason enough to try again: the others may be whole.
-        if tablets.iter().any(|tablet| others(tablet)) {
+        if tablets.iter().any(others) {
             return failure;
         }
         let text = format!("{}; no other replica is left", failure.message);
