@@ -3,7 +3,7 @@
 //! It takes no lock and changes nothing, not even the index, which it never opens in place. What a
 //! writer would cut off or refuse is not read, and is in the report.
 
-use std::{marker::PhantomData, path::Path, sync::Arc};
+use std::{marker::PhantomData, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     cases::{OpenCase, OpenReport},
@@ -16,8 +16,47 @@ use crate::{
     index::{self, INDEX_FOLDER, IndexCheck},
     journal::{Checkpoint, Projection, Record, Visit, drive},
     reader::Reader,
-    scan::{self, Expected},
+    scan::{self, Expected, Scan},
 };
+
+const LOOKS_MAX: u32 = 50;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+/// What one look at the folder found.
+struct Found {
+    scan: Scan,
+    report: OpenReport,
+    refusal: Option<Error>,
+}
+
+impl Found {
+    fn look<E: Event>(disk: &dyn Disk) -> Result<Self, Error> {
+        let expected = Expected {
+            family: E::FAMILY,
+            kinds: E::kinds(),
+        };
+        let mut scan = scan::scan(disk, expected, &mut |_| {})?;
+        let mut report = report(&scan);
+        let mut refusal = scan.damage.take();
+        if refusal.is_none()
+            && let Some((name, seen)) = checkpoint::farthest(disk, E::FAMILY, scan.tip.seq)?
+        {
+            let end = scan.tip.seq;
+            let case = OpenCase::LostTail {
+                witness: format!("the file {name}"),
+                seen,
+                end,
+            };
+            refusal = Some(case.refusal());
+            report.cases.push(case);
+        }
+        Ok(Self {
+            scan,
+            report,
+            refusal,
+        })
+    }
+}
 
 /// A journal that is only read. It ends where the log ended when it was opened.
 #[derive(Debug)]
@@ -60,25 +99,26 @@ impl<E: Event> ReadJournal<E> {
     /// # Errors
     /// As `salvage`.
     pub fn salvage_on(disk: Arc<dyn Disk>) -> Result<(Self, OpenReport, Option<Error>), Error> {
-        let expected = Expected {
-            family: E::FAMILY,
-            kinds: E::kinds(),
-        };
-        let mut scan = scan::scan(&*disk, expected, &mut |_| {})?;
-        let mut report = report(&scan);
-        let mut refusal = scan.damage.take();
-        if refusal.is_none()
-            && let Some((name, seen)) = checkpoint::farthest(&*disk, E::FAMILY, scan.tip.seq)?
-        {
-            let end = scan.tip.seq;
-            let case = OpenCase::LostTail {
-                witness: format!("the file {name}"),
-                seen,
-                end,
-            };
-            refusal = Some(case.refusal());
-            report.cases.push(case);
+        let mut found = Found::look::<E>(&*disk)?;
+        for _ in 0..LOOKS_MAX {
+            if found.refusal.is_none() {
+                break;
+            }
+            // Beside a writer a scan may see the end of the log move, which looks like damage; what
+            // is damaged stays where it is.
+            std::thread::sleep(LOOK_AGAIN_AFTER);
+            let again = Found::look::<E>(&*disk)?;
+            let still = again.refusal == found.refusal;
+            found = again;
+            if still {
+                break;
+            }
         }
+        let Found {
+            scan,
+            report,
+            refusal,
+        } = found;
         if refusal.is_none() && scan.case == OpenCase::Empty {
             let name = disk
                 .folder()

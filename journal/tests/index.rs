@@ -225,6 +225,26 @@ fn an_index_that_understates_itself_still_stops_a_log_that_lost_events() {
 }
 
 #[test]
+fn the_index_bears_witness_for_the_last_batch() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = with_index(root.path());
+    fill(&journal, 0, 10);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
+    let log = root.path().join("00000000000000000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    let last = bytes.len() - 20;
+    bytes[last] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let error = FileJournal::<DoorEvent>::open(root.path(), Options::default()).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Damaged,
+        "no later frame says so, the index does"
+    );
+}
+
+#[test]
 fn an_index_without_its_note_is_asked_itself() {
     let root = tempfile::tempdir().unwrap();
     let journal = with_index(root.path());
@@ -296,6 +316,26 @@ fn a_half_written_snapshot_does_not_lock_the_index_out() {
     );
 }
 
+/// One way to damage a file; `None` where there is nothing in it to damage.
+fn damaged(bytes: &[u8], round: u64, dice: &mut Dice) -> Option<Vec<u8>> {
+    let mut changed = bytes.to_vec();
+    // What sled preallocates and never wrote tells nothing.
+    let used = bytes
+        .iter()
+        .rposition(|b| *b != 0)
+        .map_or(0, |last| last + 1);
+    match round {
+        0 => changed.clear(),
+        1 => changed.truncate(used / 2),
+        _ if used == 0 => return None,
+        _ => {
+            let at = usize::try_from(dice.below(used as u64)).unwrap();
+            changed[at] ^= 1 << dice.below(8);
+        }
+    }
+    Some(changed)
+}
+
 /// Flips single bits, cuts and empties files all over the index. sled panics on many of these;
 /// whatever it does, the journal opens, answers right, and has a good index again.
 #[test]
@@ -327,22 +367,10 @@ fn damage_anywhere_in_the_index_loses_nothing() {
     let (mut mended, mut unharmed) = (0, 0);
     for (number, file) in files(&index).iter().enumerate() {
         let bytes = fs::read(file).unwrap();
-        // What sled preallocates and never wrote tells nothing.
-        let used = bytes
-            .iter()
-            .rposition(|b| *b != 0)
-            .map_or(0, |last| last + 1);
         for round in 0..rounds {
-            let mut changed = bytes.clone();
-            match round {
-                0 => changed.clear(),
-                1 => changed.truncate(used / 2),
-                _ if used == 0 => break,
-                _ => {
-                    let at = usize::try_from(dice.below(used as u64)).unwrap();
-                    changed[at] ^= 1 << dice.below(8);
-                }
-            }
+            let Some(changed) = damaged(&bytes, round, &mut dice) else {
+                break;
+            };
             let what = format!("file {number} round {round}");
             let path = root.path().join("copy");
             copy(&original, &path);

@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use common::{DoorEvent, Opened, event, events_of};
@@ -260,6 +261,42 @@ fn a_reader_works_beside_a_writer_and_changes_nothing() {
         .unwrap();
     assert_eq!(seen, 20);
     assert_eq!(content(root.path()), before);
+}
+
+#[test]
+fn a_reader_beside_a_busy_writer_never_takes_the_moving_end_for_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let options = small().segment_bytes(20_000);
+    let (journal, _) = FileJournal::<DoorEvent>::open(root.path(), options).unwrap();
+    journal.append(&[event(0, 0)], 0).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for door in 0..3 {
+            let (journal, done) = (&journal, &done);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let batch: Vec<_> = (0..8).map(|i| event(door, n * 8 + i)).collect();
+                    let last = journal.append(&batch, n).unwrap().last;
+                    if n % 16 == 0 {
+                        journal.checkpoint(last, "views", b"state").unwrap();
+                    }
+                }
+            });
+        }
+        let outcome: Result<Vec<_>, _> = (0..60)
+            .map(|_| {
+                let before = journal.position().0;
+                let (reader, _) = ReadJournal::<DoorEvent>::open(root.path())?;
+                assert!(reader.position().0 >= before);
+                reader.read(Seq::FIRST, &mut |_| Ok(()))
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        outcome.unwrap();
+    });
 }
 
 #[test]

@@ -112,6 +112,9 @@ impl Worker {
         store.close()?;
         sync_files(&fresh)?;
         self.swap(&fresh)?;
+        if self.shared.stopping() {
+            return Ok(());
+        }
         let store = Store::open(&self.path, self.family)?;
         if store.position()?.map_or(Seq::ZERO, |tip| tip.seq) != fed {
             return Err(Broken(
