@@ -1,10 +1,11 @@
-//! Who may write what: intents, which say that a writer is at work, and claims, by which one writer owns a label. Owns
-//! both protocols; knows no data object.
+//! Who may write what: intents, which say that a writer is at work, and claims, by which one
+//! writer owns a label. Owns both protocols; knows no data object.
 //!
-//! A label is claimed by `claim.<n>`, made only where absent. The first is `claim.0`. A cluster takes over from an ended
-//! job of its own by making the next number, so that two of its jobs that try at once cannot both succeed. The highest
-//! number counts, and whoever has made a claim looks again: it holds only where all lower ones are of ended jobs of its
-//! own cluster. Two that see each other both withdraw.
+//! A label is claimed by `claim.<n>`, made only where absent. The first is `claim.0`. A cluster
+//! takes over from an ended job of its own by making the next number, so that two of its jobs that
+//! try at once cannot both succeed. The highest number counts, and whoever has made a claim looks
+//! again: it holds only where all lower ones are of ended jobs of its own cluster. Two that see
+//! each other both withdraw.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +33,8 @@ struct Intent {
     format: u32,
     cluster: String,
     job: u64,
-    /// Root hashes of the snapshots that were visible before this writer began: none of them can need what it writes.
+    /// Root hashes of the snapshots that were visible before this writer began: none of them can
+    /// need what it writes.
     snapshots: Vec<ContentHash>,
 }
 
@@ -55,8 +57,8 @@ enum Holder {
 }
 
 impl Repository {
-    /// Says that `writer` is at work. Comes before any lookup of what the repository holds: from here on nobody deletes
-    /// what this writer may find. Repeated: nothing more happens.
+    /// Says that `writer` is at work. Comes before any lookup of what the repository holds: from
+    /// here on nobody deletes what this writer may find. Repeated: nothing more happens.
     ///
     /// # Errors
     /// [`ErrorKind::ReadOnly`], or the remote's failure.
@@ -93,14 +95,17 @@ impl Repository {
         self.delete(ctx, &self.layout().intent(writer)?)
     }
 
-    /// Makes the label `writer`'s own, until it bears a snapshot or is given up. `ended` says which jobs of the writer's
-    /// own cluster are known to have ended; their claims are taken over. Repeated: the label stays the writer's.
+    /// Makes the label `writer`'s own, until it bears a snapshot or is given up. `ended` says
+    /// which jobs of the writer's own cluster are known to have ended; their claims are taken
+    /// over. Repeated: the label stays the writer's.
     ///
-    /// Where the remote does not decide races for a name ([`ConditionalPut`](holdfast_broker::ConditionalPut)), two
-    /// writers at the same instant may both succeed: use such a repository with one writer.
+    /// Where the remote does not decide races for a name
+    /// ([`ConditionalPut`](holdfast_broker::ConditionalPut)), two writers at the same instant may
+    /// both succeed: use such a repository with one writer.
     ///
     /// # Errors
-    /// [`ErrorKind::LabelTaken`] where the label bears another's snapshot or another writer holds it.
+    /// [`ErrorKind::LabelTaken`] where the label bears another's snapshot or another writer holds
+    /// it.
     pub fn claim(
         &self,
         ctx: &Context,
@@ -148,8 +153,9 @@ impl Repository {
         }
     }
 
-    /// Gives the label up: removes the manifest parts that were put under it, and the claim. Only where the claim is the
-    /// writer's and the label bears no snapshot. Repeated: nothing more happens.
+    /// Gives the label up: removes the manifest parts that were put under it, and the claim. Only
+    /// where the claim is the writer's and the label bears no snapshot. Repeated: nothing more
+    /// happens.
     ///
     /// # Errors
     /// [`ErrorKind::ReadOnly`], or the remote's failure; then it can be repeated.
@@ -273,7 +279,8 @@ impl Repository {
         Ok(names)
     }
 
-    /// The root hashes that were visible before `writer` began; `None` where its intent is gone or unreadable.
+    /// The root hashes that were visible before `writer` began; `None` where its intent is gone or
+    /// unreadable.
     pub(crate) fn seen_before(
         &self,
         ctx: &Context,

@@ -1,5 +1,5 @@
-//! The end of a backup: manifest parts, then the marker. Owns the answer to whose snapshot a label bears; decides nothing
-//! about what is in it.
+//! The end of a backup: manifest parts, then the marker. Owns the answer to whose snapshot a label
+//! bears; decides nothing about what is in it.
 
 use holdfast_broker::{Context, ErrorClass};
 
@@ -10,18 +10,20 @@ use crate::{ContentHash, Error, ErrorKind, Repository, Writer};
 /// Whose snapshot a label bears after [`Repository::put_marker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MarkerOutcome {
-    /// Ours: the marker was read back and is exactly what was to be put. The snapshot is visible and durable.
+    /// Ours: the marker was read back and is exactly what was to be put. The snapshot is visible
+    /// and durable.
     Ours,
     /// Another's; nothing of ours is visible. Says whose, and why ours did not come to be.
     Anothers(String),
 }
 
 impl Repository {
-    /// Puts a manifest part under a label that the writer has claimed. Repeated: nothing more happens.
+    /// Puts a manifest part under a label that the writer has claimed. Repeated: nothing more
+    /// happens.
     ///
     /// # Errors
-    /// [`ErrorKind::ReadOnly`], [`ErrorKind::Invalid`] for bytes that do not agree with their reference, or the remote's
-    /// failure.
+    /// [`ErrorKind::ReadOnly`], [`ErrorKind::Invalid`] for bytes that do not agree with their
+    /// reference, or the remote's failure.
     pub fn put_part(&self, ctx: &Context, label: &str, part: &EncodedPart) -> Result<(), Error> {
         self.writable()?;
         let hash = ContentHash::of(&part.bytes);
@@ -37,12 +39,13 @@ impl Repository {
         self.put_exactly(ctx, &self.layout().in_label(label, leaf)?, &part.bytes)
     }
 
-    /// Puts the marker, after which the snapshot is visible, and reads it back. All manifest parts that it names must be
-    /// there. Never deletes anything, and can be repeated until it answers.
+    /// Puts the marker, after which the snapshot is visible, and reads it back. All manifest parts
+    /// that it names must be there. Never deletes anything, and can be repeated until it answers.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where a manifest part is gone or has another size, [`ErrorKind::Invalid`] where the marker
-    /// is not for this label, else the remote's failure; a failed call says nothing about whether the marker is visible.
+    /// [`ErrorKind::NotFound`] where a manifest part is gone or has another size,
+    /// [`ErrorKind::Invalid`] where the marker is not for this label, else the remote's failure; a
+    /// failed call says nothing about whether the marker is visible.
     pub fn put_marker(
         &self,
         ctx: &Context,

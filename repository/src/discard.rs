@@ -1,5 +1,5 @@
-//! Taking back what a cancelled writer has uploaded, without harm to anyone who may rely on it by now. Owns the lists of
-//! the condemned and the order of looking that makes deleting safe.
+//! Taking back what a cancelled writer has uploaded, without harm to anyone who may rely on it by
+//! now. Owns the lists of the condemned and the order of looking that makes deleting safe.
 
 use std::collections::BTreeSet;
 
@@ -28,16 +28,18 @@ pub struct Discarded {
 }
 
 impl Repository {
-    /// Undoes a cancelled backup: removes those of `uploaded` (objects whose put answered `Created`) that nobody else can
-    /// have come to rely on, gives the label up and ends the writer. Repeated after a failure or a crash: goes on.
+    /// Undoes a cancelled backup: removes those of `uploaded` (objects whose put answered
+    /// `Created`) that nobody else can have come to rely on, gives the label up and ends the
+    /// writer. Repeated after a failure or a crash: goes on.
     ///
-    /// The order is what makes it safe: the list of the condemned is written, so that whoever begins later does not find
-    /// the objects; then a look for others at work, who may have found them before; then a look for snapshots that became
-    /// visible since this writer began; and only then are objects deleted.
+    /// The order is what makes it safe: the list of the condemned is written, so that whoever
+    /// begins later does not find the objects; then a look for others at work, who may have found
+    /// them before; then a look for snapshots that became visible since this writer began; and
+    /// only then are objects deleted.
     ///
     /// # Errors
-    /// [`ErrorKind::ReadOnly`], or the remote's failure; nothing that is needed has been deleted then, and it can be
-    /// repeated.
+    /// [`ErrorKind::ReadOnly`], or the remote's failure; nothing that is needed has been deleted
+    /// then, and it can be repeated.
     pub fn discard(
         &self,
         ctx: &Context,
@@ -82,7 +84,8 @@ impl Repository {
         writer: &Writer,
         uploaded: &[ObjectKey],
     ) -> Result<Needed, Error> {
-        // Without this writer's intent nothing kept others from collecting, or from relying on what they found.
+        // Without this writer's intent nothing kept others from collecting, or from relying on
+        // what they found.
         let Some(seen) = self.seen_before(ctx, writer)? else {
             return Ok(Needed::All);
         };

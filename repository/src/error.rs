@@ -109,7 +109,8 @@ impl Error {
         self
     }
 
-    /// A failed request of the remote, seen while doing `what`. What is missing or corrupt there keeps that meaning.
+    /// A failed request of the remote, seen while doing `what`. What is missing or corrupt there
+    /// keeps that meaning.
     pub(crate) fn remote(what: impl fmt::Display, cause: holdfast_broker::Error) -> Self {
         let kind = match cause.class() {
             ErrorClass::Missing => ErrorKind::NotFound,

@@ -1,4 +1,5 @@
-//! Content hashes. Owns how a BLAKE3 hash is written as text and as data; hashes nothing that it does not get in hand.
+//! Content hashes. Owns how a BLAKE3 hash is written as text and as data; hashes nothing that it
+//! does not get in hand.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Error;
 
-/// The BLAKE3 hash of some bytes. Text form: 64 lower-case hex digits, also in JSON; 32 plain bytes in binary formats.
+/// The BLAKE3 hash of some bytes. Text form: 64 lower-case hex digits, also in JSON; 32 plain
+/// bytes in binary formats.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; 32]);
 

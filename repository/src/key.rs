@@ -1,4 +1,5 @@
-//! Names of data objects. Owns the one pattern by which a key is written and read back; knows no plan and no manifest.
+//! Names of data objects. Owns the one pattern by which a key is written and read back; knows no
+//! plan and no manifest.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ use crate::{ContentHash, Error};
 pub enum ObjectKind {
     /// One data file or one segment of one; the hash is that of the object's bytes.
     Whole,
-    /// Many small data files; the hash is that of the pack's header, which holds the hash of each member.
+    /// Many small data files; the hash is that of the pack's header, which holds the hash of each
+    /// member.
     Pack,
 }
 
@@ -25,8 +27,9 @@ impl ObjectKind {
     }
 }
 
-/// The name of a data object below the repository's folder: `objects/ab/<hash>` or `packs/ab/<hash>`, followed by
-/// `.g<N>` for the generation N where that is not 0. That text is its form in JSON.
+/// The name of a data object below the repository's folder: `objects/ab/<hash>` or
+/// `packs/ab/<hash>`, followed by `.g<N>` for the generation N where that is not 0. That text is
+/// its form in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     kind: ObjectKind,
@@ -73,7 +76,8 @@ impl ObjectKey {
         parse(text).ok_or_else(|| {
             let shown: String = text.chars().take(120).collect();
             Error::invalid(format!(
-                "object key {shown:?} is not of the form objects/<2 hex>/<hash> or packs/<2 hex>/<hash>"
+                "object key {shown:?} is not of the form objects/<2 hex>/<hash> \
+                 or packs/<2 hex>/<hash>"
             ))
         })
     }

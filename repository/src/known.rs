@@ -1,5 +1,5 @@
-//! Finding small files that the repository already holds, by way of what visible snapshots refer to. Owns how far the
-//! search goes; what it does not find is only uploaded again.
+//! Finding small files that the repository already holds, by way of what visible snapshots refer
+//! to. Owns how far the search goes; what it does not find is only uploaded again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,9 @@ use crate::{
     ContentHash, Error, ErrorKind, MarkerRef, ObjectEntry, ObjectKind, Presence, Repository,
 };
 
-/// How many snapshots are looked through at most, the newest first. Unchanged partitions have the same manifest part in
-/// each snapshot, which is read once, so this bounds the cost of a search for files that nobody has.
+/// How many snapshots are looked through at most, the newest first. Unchanged partitions have the
+/// same manifest part in each snapshot, which is read once, so this bounds the cost of a search
+/// for files that nobody has.
 const MAX_SNAPSHOTS: usize = 64;
 
 struct Search<'a> {
@@ -31,9 +32,10 @@ impl Search<'_> {
 }
 
 impl Repository {
-    /// Finds packs that hold wanted small files. Looks through the manifests of the newest 64 visible snapshots, takes
-    /// only packs that are present, and takes places only from a pack's own proved header, never from a manifest's word.
-    /// Ends as soon as `enough` distinct contents are found. What is damaged or gone is passed over with a warning.
+    /// Finds packs that hold wanted small files. Looks through the manifests of the newest 64
+    /// visible snapshots, takes only packs that are present, and takes places only from a pack's
+    /// own proved header, never from a manifest's word. Ends as soon as `enough` distinct contents
+    /// are found. What is damaged or gone is passed over with a warning.
     ///
     /// # Errors
     /// The remote's failure; never because of what is in a manifest.

@@ -1,9 +1,11 @@
-//! The bounds of the format, in one place. They are part of the format: readers refuse what exceeds them.
+//! The bounds of the format, in one place. They are part of the format: readers refuse what
+//! exceeds them.
 
 /// The format's version; readers refuse a newer one.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The longest data object, and the length of each segment of a larger file but the last, in bytes.
+/// The longest data object, and the length of each segment of a larger file but the last, in
+/// bytes.
 pub const MAX_OBJECT_LEN: u64 = 64 << 20;
 
 /// The most members that a pack may have.
@@ -35,7 +37,8 @@ pub const MAX_PART_TABLETS: usize = 100_000;
 /// The longest file, in bytes (1 PiB): 16 777 216 segments.
 pub const MAX_FILE_LEN: u64 = 1 << 50;
 
-/// How many segments a file of `len` bytes has: none up to [`MAX_OBJECT_LEN`], pieces of that size beyond.
+/// How many segments a file of `len` bytes has: none up to [`MAX_OBJECT_LEN`], pieces of that size
+/// beyond.
 pub const fn segment_count(len: u64) -> u64 {
     if len <= MAX_OBJECT_LEN {
         0

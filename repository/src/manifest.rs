@@ -1,5 +1,6 @@
-//! What a snapshot contains: the *root* (the bytes of the commit marker), which names tables and partitions, and the
-//! *parts*, which say where each data file's bytes lie. Owns these documents' form and its checks; moves no bytes.
+//! What a snapshot contains: the *root* (the bytes of the commit marker), which names tables and
+//! partitions, and the *parts*, which say where each data file's bytes lie. Owns these documents'
+//! form and its checks; moves no bytes.
 
 mod builder;
 mod check;
@@ -26,7 +27,8 @@ impl Serialize for Opaque {
         if serializer.is_human_readable() {
             self.0.serialize(serializer)
         } else {
-            // Binary formats that do not describe themselves cannot read a value of unknown shape back.
+            // Binary formats that do not describe themselves cannot read a value of unknown shape
+            // back.
             serializer.collect_str(&self.0)
         }
     }
@@ -50,7 +52,8 @@ impl From<serde_json::Value> for Opaque {
     }
 }
 
-/// Sums over a snapshot, written so that a reader can tell people what to expect, and checked against the tables.
+/// Sums over a snapshot, written so that a reader can tell people what to expect, and checked
+/// against the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Tables.
@@ -207,8 +210,9 @@ impl Part {
     /// Reads a part's stored bytes and checks every name, length, place and count.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) for what breaks a rule or does not agree with `reference`,
-    /// [`ErrorKind::NewerFormat`](crate::ErrorKind::NewerFormat) for a newer format.
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) for what breaks a rule or does not agree
+    /// with `reference`, [`ErrorKind::NewerFormat`](crate::ErrorKind::NewerFormat) for a newer
+    /// format.
     pub fn decode(reference: &PartRef, stored: &[u8]) -> Result<Self, Error> {
         check::stored(stored, &reference.hash, reference.len)?;
         let part: Part = codec::decode(stored)?;
@@ -270,7 +274,8 @@ impl Marker {
     /// The marker of `root`. Sets the format's version and the totals.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the root breaks a rule of the format.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the root breaks a rule of the
+    /// format.
     pub fn build(mut root: Root) -> Result<Self, Error> {
         root.format = crate::limits::FORMAT_VERSION;
         root.totals = root.sum();

@@ -1,5 +1,6 @@
-//! The names of everything in a repository that is not a data object: labels, writers, markers, folders. Owns their
-//! patterns, so that nothing from a user or from a listing becomes part of a path unchecked.
+//! The names of everything in a repository that is not a data object: labels, writers, markers,
+//! folders. Owns their patterns, so that nothing from a user or from a listing becomes part of a
+//! path unchecked.
 
 use std::fmt;
 
@@ -84,7 +85,8 @@ pub fn check_label(label: &str) -> Result<(), Error> {
     )))
 }
 
-/// Checks a repository's name: `^[a-zA-Z][a-zA-Z0-9_]{0,63}$` or `^_[a-zA-Z0-9][A-Za-z0-9_]{0,62}$`.
+/// Checks a repository's name: `^[a-zA-Z][a-zA-Z0-9_]{0,63}$` or
+/// `^_[a-zA-Z0-9][A-Za-z0-9_]{0,62}$`.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where it does not match.
@@ -165,7 +167,8 @@ impl MarkerName {
         })();
         parsed.ok_or_else(|| {
             Error::damaged(format!(
-                "marker name {:?} is not of the form {MARKER_PREFIX}<timestamp>.<cluster>.<job>.<root hash>",
+                "marker name {:?} is not of the form \
+                 {MARKER_PREFIX}<timestamp>.<cluster>.<job>.<root hash>",
                 shown(text)
             ))
         })

@@ -1,8 +1,10 @@
-//! Packs: many small data files in one object. Owns the header's bytes and the places of members; reads no remote.
+//! Packs: many small data files in one object. Owns the header's bytes and the places of members;
+//! reads no remote.
 //!
-//! A pack is a header followed by its members' bytes, back to back. The header lists each member's hash and length, and
-//! the pack is named after the hash of its *header*. So name, length and layout are known before any data is read, and
-//! the name still commits to every byte through the members' hashes.
+//! A pack is a header followed by its members' bytes, back to back. The header lists each member's
+//! hash and length, and the pack is named after the hash of its *header*. So name, length and
+//! layout are known before any data is read, and the name still commits to every byte through the
+//! members' hashes.
 
 use crate::limits::{MAX_OBJECT_LEN, MAX_PACK_MEMBERS};
 use crate::{ContentHash, Error, ErrorKind, ObjectKey, ObjectKind};
@@ -42,7 +44,8 @@ impl Header {
     /// Lays out members given as hash and length.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] where there are none or too many, one is empty, or the pack would be too long.
+    /// [`ErrorKind::Invalid`] where there are none or too many, one is empty, or the pack would be
+    /// too long.
     pub fn new(members: impl IntoIterator<Item = (ContentHash, u64)>) -> Result<Self, Error> {
         Header::lay_out(members.into_iter().collect()).map_err(Error::invalid)
     }
@@ -111,7 +114,8 @@ impl Header {
         ObjectKey::new(ObjectKind::Pack, ContentHash::of(&self.encode()))
     }
 
-    /// Reads a header from the first bytes of a pack; more bytes may follow it. Proves it by the hash in `key`.
+    /// Reads a header from the first bytes of a pack; more bytes may follow it. Proves it by the
+    /// hash in `key`.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] where the bytes are no header or not the one that `key` names,
@@ -137,7 +141,8 @@ impl Header {
         Header::lay_out(entries).map_err(Error::damaged)
     }
 
-    /// How many members the pack that begins with `bytes` says it has; at most [`MAX_PACK_MEMBERS`].
+    /// How many members the pack that begins with `bytes` says it has; at most
+    /// [`MAX_PACK_MEMBERS`].
     pub(crate) fn decode_count(bytes: &[u8]) -> Result<u32, Error> {
         let fixed = bytes.first_chunk::<{ FIXED_LEN as usize }>();
         let Some(rest) = fixed.and_then(|fixed| fixed.strip_prefix(MAGIC)) else {

@@ -1,8 +1,10 @@
-//! Which objects a backup has to write, and where in them each data file lies. Pure: the plan is a function of what is
-//! added, in which order, and of what the repository holds; it reads neither data nor remote.
+//! Which objects a backup has to write, and where in them each data file lies. Pure: the plan is a
+//! function of what is added, in which order, and of what the repository holds; it reads neither
+//! data nor remote.
 //!
-//! Files of equal content are one. A file shorter than [`Limits::pack_below`] goes into its lane's pack; any other is an
-//! object of its own, or one for each 64 MiB segment. What the repository already holds is referred to and not written.
+//! Files of equal content are one. A file shorter than [`Limits::pack_below`] goes into its lane's
+//! pack; any other is an object of its own, or one for each 64 MiB segment. What the repository
+//! already holds is referred to and not written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,7 +15,8 @@ use crate::limits::{MAX_FILE_LEN, MAX_OBJECT_LEN, MAX_PACK_MEMBERS, PACK_BELOW, 
 use crate::pack::{Header, header_len};
 use crate::{ContentHash, Error, ObjectEntry, ObjectKey, ObjectKind, Presence};
 
-/// A map by content hash. Needs no random state: the keys are hashes already, and those of data at hand.
+/// A map by content hash. Needs no random state: the keys are hashes already, and those of data at
+/// hand.
 pub type ByHash<V> = HashMap<ContentHash, V, BuildHasherDefault<PrefixHasher>>;
 
 /// Takes the first eight bytes of a [`ContentHash`] for its hash.
@@ -43,7 +46,8 @@ pub struct Content {
     pub hash: ContentHash,
     /// Its length in bytes.
     pub len: u64,
-    /// The hash of each 64 MiB piece (the last is shorter) of a file longer than 64 MiB; empty for any other.
+    /// The hash of each 64 MiB piece (the last is shorter) of a file longer than 64 MiB; empty for
+    /// any other.
     pub segments: Vec<ContentHash>,
 }
 
@@ -61,7 +65,8 @@ impl Content {
         }
     }
 
-    /// The objects this content would be on its own: hash and length of each piece. None for an empty file.
+    /// The objects this content would be on its own: hash and length of each piece. None for an
+    /// empty file.
     pub fn pieces(&self) -> impl Iterator<Item = (ContentHash, u64)> + '_ {
         let whole = (self.segments.is_empty() && self.len > 0).then_some((self.hash, self.len));
         let segments = self.segments.iter().zip(0_u64..).map(|(hash, index)| {
@@ -104,7 +109,8 @@ impl FileNo {
     }
 }
 
-/// A run of bytes within an object of an object table: [`Plan::table`] in a plan, the part's own in a manifest part.
+/// A run of bytes within an object of an object table: [`Plan::table`] in a plan, the part's own
+/// in a manifest part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Location {
     /// Index into the object table.
@@ -115,7 +121,8 @@ pub struct Location {
     pub len: u64,
 }
 
-/// Where one file's bytes lie: nothing for an empty file, one run, or one for each segment in order.
+/// Where one file's bytes lie: nothing for an empty file, one run, or one for each segment in
+/// order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Placement {
     /// The runs.
@@ -136,7 +143,8 @@ pub struct PackMember {
 /// What an object to be written holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlannedContent {
-    /// A whole file, or the segment of that number of a larger one, which begins at `segment` × 64 MiB.
+    /// A whole file, or the segment of that number of a larger one, which begins at `segment` × 64
+    /// MiB.
     Whole {
         /// Which file.
         file: FileNo,
@@ -271,7 +279,8 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// A planner over what the repository holds. Entries of `known` whose object is not present are ignored.
+    /// A planner over what the repository holds. Entries of `known` whose object is not present
+    /// are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the limits exceed the format's.
@@ -290,11 +299,12 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Adds a file that the backend `lane` can read. Content added before, by whatever lane, gets the same number.
+    /// Adds a file that the backend `lane` can read. Content added before, by whatever lane, gets
+    /// the same number.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the content contradicts itself or an earlier one of the
-    /// same hash, or the plan is full.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the content contradicts itself or
+    /// an earlier one of the same hash, or the plan is full.
     pub fn add(&mut self, lane: u32, content: &Content) -> Result<FileNo, Error> {
         if let Some(fault) = content.fault() {
             return Err(Error::invalid(format!("file {}: {fault}", content.hash)));
@@ -322,7 +332,8 @@ impl<'a> Planner<'a> {
     /// Closes all packs and gives the plan.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where a pack cannot be laid out, which the limits exclude.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where a pack cannot be laid out, which
+    /// the limits exclude.
     pub fn finish(mut self) -> Result<Plan, Error> {
         while let Some((lane, pack)) = self.open.pop_first() {
             self.close(lane, pack)?;
@@ -353,11 +364,11 @@ impl<'a> Planner<'a> {
         }
         let packed = (1..self.limits.pack_below).contains(&content.len);
         if packed && !self.is_whole(&content.hash, content.len) {
-            return Ok(vec![self.into_pack(lane, file, content)?]);
+            return Ok(vec![self.put_packed(lane, file, content)?]);
         }
         let mut pieces = Vec::with_capacity(content.segments.len().max(1));
         for ((hash, len), segment) in content.pieces().zip(0_u32..) {
-            let object = self.into_whole(lane, file, segment, hash, len)?;
+            let object = self.put_whole(lane, file, segment, hash, len)?;
             pieces.push(Location {
                 object,
                 offset: 0,
@@ -396,7 +407,7 @@ impl<'a> Planner<'a> {
         self.whole.contains_key(hash) || self.presence.find(ObjectKind::Whole, hash, len).is_some()
     }
 
-    fn into_whole(
+    fn put_whole(
         &mut self,
         lane: u32,
         file: FileNo,
@@ -433,7 +444,12 @@ impl<'a> Planner<'a> {
         Ok(slot)
     }
 
-    fn into_pack(&mut self, lane: u32, file: FileNo, content: &Content) -> Result<Location, Error> {
+    fn put_packed(
+        &mut self,
+        lane: u32,
+        file: FileNo,
+        content: &Content,
+    ) -> Result<Location, Error> {
         if let Some(pack) = self.open.remove(&lane) {
             let members = pack.members.len() as u32;
             let len = header_len(members + 1) + pack.bytes + content.len;
@@ -482,7 +498,8 @@ impl<'a> Planner<'a> {
         let hash = *header.key().hash();
         let entry = match self.presence.find(ObjectKind::Pack, &hash, len) {
             Some(key) => {
-                // The same pack was written before, by a job that did not finish or whose snapshot is gone.
+                // The same pack was written before, by a job that did not finish or whose snapshot
+                // is gone.
                 let files = pack.members.len() as u64;
                 self.plan.new_bytes -= pack.bytes;
                 self.plan.reused_bytes += pack.bytes;

@@ -1,4 +1,5 @@
-//! What a repository holds at this moment. Owns the rule of what counts as present; asks no remote itself.
+//! What a repository holds at this moment. Owns the rule of what counts as present; asks no remote
+//! itself.
 
 use std::collections::BTreeSet;
 
@@ -64,8 +65,9 @@ struct Held {
     len: u32,
 }
 
-/// The data objects of a repository, as listed, and the condemned among them. An object counts as present where it was
-/// listed, has exactly the length that its user expects, and is not condemned.
+/// The data objects of a repository, as listed, and the condemned among them. An object counts as
+/// present where it was listed, has exactly the length that its user expects, and is not
+/// condemned.
 #[derive(Debug, Clone, Default)]
 pub struct Presence {
     whole: Vec<Held>,
@@ -142,7 +144,8 @@ impl Presence {
             })
     }
 
-    /// The key under which content that is not present is to be written: the first generation above all condemned ones.
+    /// The key under which content that is not present is to be written: the first generation
+    /// above all condemned ones.
     pub fn vacant(&self, kind: ObjectKind, hash: &ContentHash) -> ObjectKey {
         let generation = self.condemned.generation_after(kind, *hash);
         ObjectKey::new(kind, *hash).with_generation(generation)

@@ -1,5 +1,5 @@
-//! A repository opened behind a broker: its info object, its access mode, and the small requests that the rest of the
-//! crate is built from. Decides nothing about snapshots or objects.
+//! A repository opened behind a broker: its info object, its access mode, and the small requests
+//! that the rest of the crate is built from. Decides nothing about snapshots or objects.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ const PROBE_TRIES: u32 = 3;
 pub enum Mode {
     /// For reading and writing; a repository that is not there is made.
     ReadWrite {
-        /// The time now in milliseconds since the epoch, kept as the creation time of a repository that is made.
+        /// The time now in milliseconds since the epoch, kept as the creation time of a repository
+        /// that is made.
         created_at_ms: u64,
     },
     /// For reading only; the repository must be there, and nothing is ever written to it.
@@ -49,7 +50,8 @@ pub struct RepoInfo {
     pub id: String,
 }
 
-/// A named place behind a broker, with our layout. Clones share everything; all methods may be called from any thread.
+/// A named place behind a broker, with our layout. Clones share everything; all methods may be
+/// called from any thread.
 #[derive(Clone)]
 pub struct Repository {
     inner: Arc<Inner>,
@@ -73,13 +75,13 @@ impl fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// Opens the repository `name`. With [`Mode::ReadWrite`] it is made where it is absent; whoever else makes it at the
-    /// same moment, all see the same info afterwards.
+    /// Opens the repository `name`. With [`Mode::ReadWrite`] it is made where it is absent;
+    /// whoever else makes it at the same moment, all see the same info afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a bad name, [`ErrorKind::NotFound`] where it is absent and may not be made,
-    /// [`ErrorKind::NewerFormat`] or [`ErrorKind::Damaged`] for an info object that is not understood or names another
-    /// repository.
+    /// [`ErrorKind::Invalid`] for a bad name, [`ErrorKind::NotFound`] where it is absent and may
+    /// not be made, [`ErrorKind::NewerFormat`] or [`ErrorKind::Damaged`] for an info object that
+    /// is not understood or names another repository.
     pub fn open(
         ctx: &Context,
         broker: Arc<dyn Broker>,
@@ -125,8 +127,8 @@ impl Repository {
         self.inner.mode == Mode::ReadOnly
     }
 
-    /// Shows that the repository can be used: a probe object is written, read back, compared and deleted; in a read-only
-    /// one, the info object is read again and a listing asked for.
+    /// Shows that the repository can be used: a probe object is written, read back, compared and
+    /// deleted; in a read-only one, the info object is read again and a listing asked for.
     ///
     /// # Errors
     /// The failure of the first step that fails, with the step's name.
@@ -229,8 +231,8 @@ impl Repository {
         put.map_err(|cause| Error::remote(format!("writing {name}"), cause))
     }
 
-    /// Puts a small object whose name or content makes it ours alone; whatever happens, on success exactly `bytes` are
-    /// there, durably.
+    /// Puts a small object whose name or content makes it ours alone; whatever happens, on success
+    /// exactly `bytes` are there, durably.
     pub(crate) fn put_exactly(
         &self,
         ctx: &Context,
@@ -269,8 +271,8 @@ impl Repository {
         deleted.map_err(|cause| Error::remote(format!("deleting {name}"), cause))
     }
 
-    /// Calls `visit` with path below the repository's folder and length of each object whose path begins with `prefix`,
-    /// in name order.
+    /// Calls `visit` with path below the repository's folder and length of each object whose path
+    /// begins with `prefix`, in name order.
     pub(crate) fn each(
         &self,
         ctx: &Context,

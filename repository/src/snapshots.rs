@@ -1,4 +1,5 @@
-//! What is visible: labels, markers, manifest parts. Owns the reading of label folders; writes nothing.
+//! What is visible: labels, markers, manifest parts. Owns the reading of label folders; writes
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ impl MarkerRef {
 pub struct LabelEntry {
     /// The label.
     pub label: String,
-    /// Its snapshots by timestamp; more than one only where the remote could not decide a race for the label.
+    /// Its snapshots by timestamp; more than one only where the remote could not decide a race for
+    /// the label.
     pub snapshots: Vec<MarkerRef>,
     /// What is wrong with the folder, where anything is.
     pub problem: Option<String>,
@@ -118,8 +120,8 @@ impl Folder {
 }
 
 impl Repository {
-    /// All visible snapshots, by label, from one listing. A label's folder without a marker is no snapshot and not among
-    /// them; one whose marker has a damaged name is, with its problem.
+    /// All visible snapshots, by label, from one listing. A label's folder without a marker is no
+    /// snapshot and not among them; one whose marker has a damaged name is, with its problem.
     ///
     /// # Errors
     /// Where the listing fails.
@@ -155,13 +157,13 @@ impl Repository {
         Ok(entries.collect())
     }
 
-    /// Reads and proves the snapshot of `label` and `timestamp`. Of two with the same timestamp, which only an undecided
-    /// race can leave, the one whose marker's name comes first is meant.
+    /// Reads and proves the snapshot of `label` and `timestamp`. Of two with the same timestamp,
+    /// which only an undecided race can leave, the one whose marker's name comes first is meant.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where there is none,
-    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where its bytes do not hash to the root hash in its name, break a
-    /// rule, or contradict the name.
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where its bytes do not hash to the root
+    /// hash in its name, break a rule, or contradict the name.
     pub fn marker(&self, ctx: &Context, label: &str, timestamp: &str) -> Result<Root, Error> {
         check_timestamp(timestamp)?;
         let folder = self.folder(ctx, label)?;
@@ -221,8 +223,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where it is gone,
-    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) or [`ErrorKind::NewerFormat`](crate::ErrorKind::NewerFormat) where
-    /// it cannot be used.
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) or
+    /// [`ErrorKind::NewerFormat`](crate::ErrorKind::NewerFormat) where it cannot be used.
     pub fn part(&self, ctx: &Context, label: &str, part: &PartRef) -> Result<Part, Error> {
         let name = self
             .layout()
@@ -245,7 +247,8 @@ impl Repository {
         Ok(folder)
     }
 
-    /// A stored document. One that is longer than the format allows is damage, not a wrong request.
+    /// A stored document. One that is longer than the format allows is damage, not a wrong
+    /// request.
     pub(crate) fn get_document(
         &self,
         ctx: &Context,

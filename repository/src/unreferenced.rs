@@ -1,4 +1,5 @@
-//! Which data objects nothing needs. Owns the look at what snapshots refer to and who is at work; deletes nothing.
+//! Which data objects nothing needs. Owns the look at what snapshots refer to and who is at work;
+//! deletes nothing.
 
 use std::collections::BTreeSet;
 
@@ -42,11 +43,13 @@ pub struct UnreferencedReport {
 }
 
 impl Repository {
-    /// Hands every data object to `sink` to which no visible snapshot refers. Objects are listed before writers, and
-    /// writers before snapshots, so that whoever finishes meanwhile is not missed.
+    /// Hands every data object to `sink` to which no visible snapshot refers. Objects are listed
+    /// before writers, and writers before snapshots, so that whoever finishes meanwhile is not
+    /// missed.
     ///
     /// # Errors
-    /// The remote's failure; what is damaged is reported and makes every object [`Standing::Unsure`].
+    /// The remote's failure; what is damaged is reported and makes every object
+    /// [`Standing::Unsure`].
     pub fn unreferenced(
         &self,
         ctx: &Context,

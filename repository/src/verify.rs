@@ -1,5 +1,5 @@
-//! Proof of what is stored: every byte of every object that snapshots refer to is read and hashed. Owns the findings;
-//! repairs nothing and writes nothing.
+//! Proof of what is stored: every byte of every object that snapshots refer to is read and hashed.
+//! Owns the findings; repairs nothing and writes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,15 +9,15 @@ use holdfast_broker::{Context, ErrorClass};
 use crate::limits::MAX_OBJECT_LEN;
 use crate::manifest::{NameGuard, Part, PartFile, PartRef, Root};
 use crate::names::{Layout, PART_PREFIX};
-use crate::objects::ObjectProof;
 use crate::plan::Location;
+use crate::read::ObjectProof;
 use crate::{
     ContentHash, Error, ErrorKind, LabelEntry, MarkerRef, ObjectEntry, ObjectKey, ObjectKind,
     Repository,
 };
 
-/// Something that is not as it should be, and all that suffers from it. A damaged object gives one finding for each file
-/// that has bytes in it.
+/// Something that is not as it should be, and all that suffers from it. A damaged object gives one
+/// finding for each file that has bytes in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The snapshot's label.
@@ -78,12 +78,12 @@ pub struct VerifyReport {
 }
 
 impl Repository {
-    /// Reads every object of all snapshots, or of those of one label, and hands each finding to `sink`. Each object is read
-    /// once, however many snapshots share it.
+    /// Reads every object of all snapshots, or of those of one label, and hands each finding to
+    /// `sink`. Each object is read once, however many snapshots share it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the label bears no snapshot; the remote's failure where it ends the work. What is
-    /// damaged or gone is a finding, not an error.
+    /// [`ErrorKind::NotFound`] where the label bears no snapshot; the remote's failure where it
+    /// ends the work. What is damaged or gone is a finding, not an error.
     pub fn verify(
         &self,
         ctx: &Context,

@@ -1,5 +1,5 @@
-//! Makes manifest parts from files and their places in a plan. Owns where one part ends and the next begins, and the
-//! translation from the plan's object table to the part's own.
+//! Makes manifest parts from files and their places in a plan. Owns where one part ends and the
+//! next begins, and the translation from the plan's object table to the part's own.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -25,7 +25,8 @@ pub struct EncodedPart {
 
 /// Cuts the files of *one partition* into parts. Files come bucket by bucket, ascending.
 ///
-/// The same files in the same places give the same bytes, so an unchanged partition has the same part in each snapshot.
+/// The same files in the same places give the same bytes, so an unchanged partition has the same
+/// part in each snapshot.
 #[derive(Debug)]
 pub struct PartBuilder<'a> {
     table: &'a [ObjectEntry],
@@ -55,7 +56,8 @@ impl<'a> PartBuilder<'a> {
         self
     }
 
-    /// Opens a tablet, so that one without files is listed too. Gives a part where one became full.
+    /// Opens a tablet, so that one without files is listed too. Gives a part where one became
+    /// full.
     ///
     /// # Errors
     /// As [`Part::encode`]; also where `bucket` does not ascend.
@@ -76,7 +78,8 @@ impl<'a> PartBuilder<'a> {
         Ok(done)
     }
 
-    /// Adds a file of `bucket` that lies at `placement` in the plan's table. Gives a part where one became full.
+    /// Adds a file of `bucket` that lies at `placement` in the plan's table. Gives a part where
+    /// one became full.
     ///
     /// # Errors
     /// As [`Part::encode`]; also where a piece lies in no object of the table.

@@ -1,5 +1,6 @@
-//! The checks that every manifest passes before it is used, whoever wrote it. Owns the rules of names, lengths, places and
-//! counts; a failed check is a sentence that the caller puts into an error.
+//! The checks that every manifest passes before it is used, whoever wrote it. Owns the rules of
+//! names, lengths, places and counts; a failed check is a sentence that the caller puts into an
+//! error.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -16,8 +17,8 @@ use crate::{ContentHash, Error, ObjectEntry, ObjectKind, Writer};
 /// The longest name of a database, table or partition, in bytes.
 const MAX_OBJECT_NAME: usize = 1024;
 
-/// Checks the name of a data file: relative, `/` between folders, no empty folder, no `.` or `..`, no NUL, at most 4096
-/// bytes.
+/// Checks the name of a data file: relative, `/` between folders, no empty folder, no `.` or `..`,
+/// no NUL, at most 4096 bytes.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) with the rule that it breaks.
@@ -68,8 +69,8 @@ pub(crate) fn stored(bytes: &[u8], hash: &ContentHash, len: u64) -> Result<(), E
     Ok(())
 }
 
-/// Finds names that cannot lie in one folder tree: equal ones, and a file where another name needs a folder. One guard
-/// serves one tablet, over all parts that list its files.
+/// Finds names that cannot lie in one folder tree: equal ones, and a file where another name needs
+/// a folder. One guard serves one tablet, over all parts that list its files.
 #[derive(Debug, Clone, Default)]
 pub struct NameGuard {
     files: BTreeSet<String>,
@@ -264,19 +265,22 @@ pub(crate) fn root(root: &Root) -> Result<(), String> {
 fn part_ref(part: &PartRef) -> Result<(), String> {
     if part.len > MAX_STORED_DOCUMENT || part.files > MAX_PART_FILES as u64 {
         return Err(format!(
-            "part {} of {} bytes and {} files, expected at most {MAX_STORED_DOCUMENT} and {MAX_PART_FILES}",
+            "part {} of {} bytes and {} files, \
+             expected at most {MAX_STORED_DOCUMENT} and {MAX_PART_FILES}",
             part.hash, part.len, part.files
         ));
     }
     Ok(())
 }
 
-/// Names of databases, tables and partitions belong to the storage; here only what no name may hold is refused.
+/// Names of databases, tables and partitions belong to the storage; here only what no name may
+/// hold is refused.
 fn object_name(what: &str, name: &str) -> Result<(), String> {
     let bad = name.is_empty() || name.len() > MAX_OBJECT_NAME || name.chars().any(char::is_control);
     match bad {
         true => Err(format!(
-            "{what} name {:?} is empty, longer than {MAX_OBJECT_NAME} bytes or holds a control character",
+            "{what} name {:?} is empty, longer than {MAX_OBJECT_NAME} bytes \
+             or holds a control character",
             shown(name)
         )),
         false => Ok(()),

@@ -1,5 +1,5 @@
-//! Documents as stored bytes: JSON text, compressed with zstd. Owns the bounds on both sides of the compression, so that a
-//! small hostile document cannot grow without end; knows no document.
+//! Documents as stored bytes: JSON text, compressed with zstd. Owns the bounds on both sides of
+//! the compression, so that a small hostile document cannot grow without end; knows no document.
 
 use std::io::{self, Read};
 
@@ -60,7 +60,8 @@ struct FormatOnly {
     format: u32,
 }
 
-/// Reads a document. The format's version is judged first, since a newer one may have another shape.
+/// Reads a document. The format's version is judged first, since a newer one may have another
+/// shape.
 pub(crate) fn decode<T: DeserializeOwned>(stored: &[u8]) -> Result<T, Error> {
     decode_text(&text(stored)?)
 }

@@ -66,7 +66,8 @@ fn text_of(stored: &[u8]) -> Vec<u8> {
     zstd::bulk::decompress(stored, 1 << 24).expect("own bytes")
 }
 
-/// Stores `text` as an honest writer would store a part, and reads it with a reference that agrees with the bytes.
+/// Stores `text` as an honest writer would store a part, and reads it with a reference that agrees
+/// with the bytes.
 fn read_part(text: &[u8]) -> Result<Part, Error> {
     let stored = zstd::bulk::compress(text, 1).expect("compress");
     read_stored(&stored, text)
@@ -334,7 +335,11 @@ proptest! {
     }
 
     #[test]
-    fn mutated_bytes_are_refused_or_harmless(at in any::<prop::sample::Index>(), with in any::<u8>(), cut in any::<bool>()) {
+    fn mutated_bytes_are_refused_or_harmless(
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
         let encoded = sample();
         let mut stored = encoded.bytes.clone();
         let place = at.index(stored.len());
@@ -355,7 +360,9 @@ proptest! {
     }
 
     #[test]
-    fn mutated_values_are_refused_or_harmless(changes in prop::collection::vec((0_usize..120, hostile(), 0_u8..3), 1..4)) {
+    fn mutated_values_are_refused_or_harmless(
+        changes in prop::collection::vec((0_usize..120, hostile(), 0_u8..3), 1..4),
+    ) {
         let mut value: Value = serde_json::from_slice(&text_of(&sample().bytes)).expect("json");
         for (at, with, how) in changes {
             mutate(&mut value, &mut at.clone(), &with, how);

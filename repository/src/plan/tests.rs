@@ -79,7 +79,8 @@ proptest! {
         spare in 0_u64..300,
         pack_members in 1_u32..6,
     ) {
-        let limits = Limits { pack_below, pack_len: header_len(1) + pack_below + spare, pack_members };
+        let pack_len = header_len(1) + pack_below + spare;
+        let limits = Limits { pack_below, pack_len, pack_members };
         let nothing = Presence::default();
         let mut planner = planner(&nothing, limits);
         let mut distinct: Vec<Vec<u8>> = Vec::new();

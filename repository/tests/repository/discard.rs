@@ -86,7 +86,8 @@ fn objects_are_kept_that_a_snapshot_made_meanwhile_refers_to() {
     let ctx = Context::new();
     let job = Job::new(&repository, "one", NOON, 1);
     let uploaded = job.upload(&sample()).unwrap();
-    // It finds the objects of the first in place, adds one of its own, and is done before the first is cancelled.
+    // It finds the objects of the first in place, adds one of its own, and is done before the
+    // first is cancelled.
     let whole = ("b".to_owned(), "b".to_owned(), 4, "whole".to_owned());
     let shared = Data::from([(whole.clone(), sample()[&whole].clone())]);
     let other = Job::new(&repository, "two", NOON, 1).of("west");
@@ -185,8 +186,9 @@ fn other(repository: &Repository) -> Job<'_> {
     Job::new(repository, "two", LATER, 1).of("west")
 }
 
-/// One writer discards its backup while another backs the same data up: `first` requests of the one, then `second` of the
-/// other, then the rest of the one, then the rest of the other. Gives how many requests each had left at its stop.
+/// One writer discards its backup while another backs the same data up: `first` requests of the
+/// one, then `second` of the other, then the rest of the one, then the rest of the other. Gives
+/// how many requests each had left at its stop.
 fn meet(first: u64, second: u64) -> (bool, bool) {
     let ctx = Context::new();
     let broker = MemoryBroker::new();

@@ -1,4 +1,5 @@
-//! Requests that fail, land unseen or tear: the protocol is repeated, and ends with a whole snapshot or with none.
+//! Requests that fail, land unseen or tear: the protocol is repeated, and ends with a whole
+//! snapshot or with none.
 
 use std::sync::Arc;
 

@@ -41,7 +41,8 @@ pub(crate) fn noise(seed: u8, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Small files for packs, one for an object of its own, an empty one; several tables, partitions and buckets.
+/// Small files for packs, one for an object of its own, an empty one; several tables, partitions
+/// and buckets.
 pub(crate) fn sample() -> Data {
     let mut sample = Data::new();
     let tablets = [
@@ -244,7 +245,8 @@ impl<'a> Job<'a> {
         let keys: Vec<_> = uploaded.plan.reused.iter().map(|entry| entry.key).collect();
         repository.settle_reused(ctx, &keys)?;
         let used = uploaded.plan.table.iter().map(|entry| &entry.key);
-        // Whoever condemned them looks for others at work, finds this writer, and takes the list back.
+        // Whoever condemned them looks for others at work, finds this writer, and takes the list
+        // back.
         while repository.condemned(ctx)?.first_of(used.clone()).is_some() {}
         let outcome = repository.put_marker(ctx, self.label, &marker)?;
         assert_eq!(outcome, MarkerOutcome::Ours);
@@ -399,7 +401,8 @@ impl Broker for Tapped {
     }
 }
 
-/// Lets requests of one thread through in counted portions, so that a test decides how two threads interleave.
+/// Lets requests of one thread through in counted portions, so that a test decides how two threads
+/// interleave.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
@@ -437,7 +440,8 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Lets `count` requests through and waits for them; true where the thread then stands before a further one.
+    /// Lets `count` requests through and waits for them; true where the thread then stands before
+    /// a further one.
     pub(crate) fn grant(&self, count: u64) -> bool {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();

@@ -250,8 +250,9 @@ fn labels_that_begin_alike_do_not_mix() {
     );
 }
 
-/// A job takes over from an ended one of its cluster while the folder is deleted by hand and another cluster claims the
-/// label, at these moments; gives who won, and whether both were stopped on their way.
+/// A job takes over from an ended one of its cluster while the folder is deleted by hand and
+/// another cluster claims the label, at these moments; gives who won, and whether both were
+/// stopped on their way.
 fn contend(first: u64, second: u64) -> (usize, bool) {
     let broker = MemoryBroker::new();
     let ctx = Context::new();

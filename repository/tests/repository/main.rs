@@ -1,5 +1,5 @@
-//! The repository through its public seams: a small backup and restore in the order the protocol asks for, over memory
-//! and over a folder, with faults, races and damage.
+//! The repository through its public seams: a small backup and restore in the order the protocol
+//! asks for, over memory and over a folder, with faults, races and damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
