@@ -31,7 +31,10 @@ pub mod show;
 mod statement;
 
 pub use completion::{Completion, complete};
-pub use ddl::{create_repository_text, create_table_text};
+pub use ddl::{
+    DEFAULT_BUCKETS, DEFAULT_REPLICATION_NUM, MAX_BUCKETS, create_repository_text,
+    create_table_text,
+};
 pub use error::{Code, SqlError};
 pub use filter::{
     Comparison, Direction, Expr, Limit, Operand, OrderColumn, OrderKey, Pattern, Tail,

@@ -1,43 +1,28 @@
-//! CREATE TABLE and partitions.
-use holdfast_engine::RepositoryView;
-use holdfast_storage::model::{PartitionMeta, TableSchema};
-use std::collections::BTreeMap;
+//! What tables are: CREATE TABLE and ADD PARTITION from text to the storage's model with every check that needs no
+//! catalog, and back to text. The storage judges last.
 
-use crate::cursor::Cursor;
-use crate::error::SqlError;
-use crate::statement::{AddedPartition, CreateTable};
+mod columns;
+mod create;
+mod keys;
+mod partition;
+mod print;
+mod types;
 
-pub(crate) fn create_table(_: &mut Cursor<'_>) -> Result<CreateTable, SqlError> {
-    Err(crate::parse::unsupported("CREATE TABLE", "-"))
-}
-pub(crate) fn added_partition(_: &mut Cursor<'_>) -> Result<AddedPartition, SqlError> {
-    Err(crate::parse::unsupported("ADD PARTITION", "-"))
-}
-impl AddedPartition {
-    /// The partition as it would stand in a table that has `schema` and `existing` partitions.
-    ///
-    /// # Errors
-    /// Values that do not fit the columns, an overlap with another partition, a name that is taken.
-    pub fn resolve(
-        &self,
-        _schema: &TableSchema,
-        _existing: &[PartitionMeta],
-    ) -> Result<PartitionMeta, SqlError> {
-        Err(crate::parse::unsupported("ADD PARTITION", "-"))
-    }
-}
-/// The CREATE TABLE statement that makes a table like this one.
-pub fn create_table_text(
-    _name: &str,
-    _schema: &TableSchema,
-    _partitions: &[PartitionMeta],
-) -> String {
-    String::new()
-}
-/// The CREATE REPOSITORY statement of a repository, secrets masked.
-pub fn create_repository_text(
-    _view: &RepositoryView,
-    _properties: &BTreeMap<String, String>,
-) -> String {
-    String::new()
-}
+pub(crate) use create::{added_partition, create_table};
+pub(crate) use print::quoted_name;
+pub use print::{create_repository_text, create_table_text};
+
+/// Buckets of a partition where the statement gives no number.
+pub const DEFAULT_BUCKETS: u32 = 1;
+/// Replicas of a tablet where the statement gives no number.
+pub const DEFAULT_REPLICATION_NUM: u32 = 1;
+/// Buckets of one partition at most.
+pub const MAX_BUCKETS: u32 = 100_000;
+
+/// Keeps the bucket count of a table that has no partition yet; not for users.
+const BUCKETS_KEY: &str = "default_buckets";
+/// Keeps the replica count of a table that has no partition yet; not for users.
+const REPLICATION_KEY: &str = "default_replication_num";
+
+#[cfg(test)]
+mod tests;
