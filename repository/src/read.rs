@@ -50,8 +50,9 @@ impl Repository {
     /// [`Repository::read_pieces`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), [`ErrorKind::Damaged`] where the object is shorter, else the
-    /// remote's failure or the error of `visit`.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where the object is shorter, else the remote's
+    /// failure or the error of `visit`.
     pub fn read_object(
         &self,
         ctx: &Context,
@@ -69,8 +70,8 @@ impl Repository {
     /// places allow. The pieces come in the order of their offsets and do not overlap.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) at the first piece that does not hash as it should; it names object
-    /// and piece. Otherwise as [`Repository::read_object`].
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) at the first piece that does not hash as it
+    /// should; it names object and piece. Otherwise as [`Repository::read_object`].
     pub fn read_pieces(
         &self,
         ctx: &Context,
@@ -148,8 +149,8 @@ impl Repository {
     /// Reads a pack's header and proves it by the pack's name and length.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where it is not the header that the name promises, else as
-    /// [`Repository::read_object`].
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where it is not the header that the name
+    /// promises, else as [`Repository::read_object`].
     pub fn pack_header(&self, ctx: &Context, entry: &ObjectEntry) -> Result<Header, Error> {
         let ObjectEntry { key, len } = entry;
         if key.kind() != ObjectKind::Pack {
