@@ -4,7 +4,7 @@
 //! and wait for no I/O.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use holdfast_journal::{ErrorKind as JournalKind, Journal, Seq, replay};
@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     /// Held from the decision to the applied change; the value is the last checkpoint's sequence.
     writer: Mutex<u64>,
     next_id: AtomicU64,
+    /// A change failed in a way that leaves open whether it is in the log.
+    in_doubt: AtomicBool,
 }
 
 impl Ledger {
@@ -56,6 +58,7 @@ impl Ledger {
             state: RwLock::new(state),
             writer: Mutex::new(kept),
             next_id,
+            in_doubt: AtomicBool::new(false),
         })
     }
 
@@ -82,7 +85,16 @@ impl Ledger {
             return Ok((answer, Vec::new()));
         }
         let at_ms = now_ms();
-        let appended = self.journal.append(&events, at_ms).map_err(from_journal)?;
+        let appended = match events.iter().all(is_urgent) {
+            true => self.journal.append_urgent(&events, at_ms),
+            false => self.journal.append(&events, at_ms),
+        };
+        let appended = appended.map_err(|e| {
+            if e.kind() == JournalKind::Poisoned {
+                self.in_doubt.store(true, Ordering::Relaxed);
+            }
+            from_journal(e)
+        })?;
         let freed = {
             let mut state = self.state.write();
             for (seq, event) in (appended.first.get()..).zip(&events) {
@@ -94,6 +106,12 @@ impl Ledger {
             self.checkpoint(&mut kept);
         }
         Ok((answer, freed))
+    }
+
+    /// Whether a failed change may yet be found in the log by the next opening: then no file that
+    /// it names may be removed.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
     }
 
     /// Keeps the state beside the log. Failing costs only time at the next opening.
@@ -126,6 +144,21 @@ impl Drop for Ledger {
             self.checkpoint(&mut kept);
         }
     }
+}
+
+/// What must be recorded on a full disk too: it frees space, or ends what cannot be taken back.
+fn is_urgent(event: &CatalogEvent) -> bool {
+    matches!(
+        event,
+        CatalogEvent::DatabaseDropped(_)
+            | CatalogEvent::TableDropped(_)
+            | CatalogEvent::PartitionDropped(_)
+            | CatalogEvent::PartitionTruncated(_)
+            | CatalogEvent::PinReleased(_)
+            | CatalogEvent::RestoreCommitted(_)
+            | CatalogEvent::RestoreForgotten(_)
+            | CatalogEvent::RestoreAborted(_)
+    )
 }
 
 /// Wall clock in milliseconds since 1970; only shown, never compared.

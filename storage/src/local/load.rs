@@ -144,8 +144,10 @@ impl LocalStorage {
                 bytes,
             }),
             Err(e) => {
-                for folder in tablets.iter().flat_map(|t| &t.folders) {
-                    // What stays behind is swept at the next opening.
+                // What stays behind is swept at the next opening, which also knows whether a change
+                // in doubt came to be.
+                let folders = tablets.iter().flat_map(|t| &t.folders);
+                for folder in folders.filter(|_| !self.ledger.in_doubt()) {
                     let _ = remove_tree(folder);
                 }
                 Err(e)
@@ -332,8 +334,9 @@ impl LocalStorage {
                 Ok(Publication::Done(version))
             });
             let publication = publication.inspect_err(|_| {
-                // Swept at the next opening where this fails too.
-                let _ = remove_file(&self.layout.list(list));
+                if !self.ledger.in_doubt() {
+                    let _ = remove_file(&self.layout.list(list));
+                }
             })?;
             match publication {
                 Publication::Done(version) => return Ok(version),

@@ -1,6 +1,9 @@
 //! Tables, loads, pins and exports of [`LocalStorage`], seen from outside; restores are in
 //! `tests/restore.rs`.
 
+mod contract;
+mod restore;
+
 use super::*;
 use crate::Storage;
 use crate::model::{
@@ -593,69 +596,4 @@ fn a_checkpoint_opens_to_the_same_catalog_as_the_whole_log() {
     holdfast_journal::replay(&*journal, &mut replayed).unwrap();
     assert_eq!(postcard::to_stdvec(&*from_checkpoint.read()).unwrap(), live);
     assert_eq!(postcard::to_stdvec(&replayed).unwrap(), live);
-}
-
-/// [`LocalStorage`] under the public suite.
-struct LocalHarness {
-    dir: tempfile::TempDir,
-    open: Mutex<Option<Arc<LocalStorage>>>,
-}
-
-impl LocalHarness {
-    fn current(&self) -> Arc<LocalStorage> {
-        Arc::clone(self.open.lock().as_ref().unwrap())
-    }
-}
-
-impl crate::conformance::Harness for LocalHarness {
-    fn open(&self) -> Result<Arc<dyn Storage>, Error> {
-        let mut open = self.open.lock();
-        *open = None;
-        let storage = LocalStorage::open(self.dir.path().join("s"), Options::default())?;
-        let storage = Arc::new(storage);
-        *open = Some(Arc::clone(&storage));
-        Ok(storage)
-    }
-
-    fn load(&self, db: &str, table: &str, partition: &str, files: &Files) -> Result<(), Error> {
-        let source = tempfile::tempdir_in(self.dir.path()).unwrap();
-        for (name, bytes) in files {
-            let path = source.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
-        let mut request = LoadRequest::new(db, table, vec![source.path().to_owned()]);
-        request.partition = Some(partition.to_owned());
-        (request.buckets, request.replication_num) = (2, 2);
-        self.current().load(&request).map(|_| ())
-    }
-
-    fn read(&self, db: &str, table: &str) -> Result<BTreeMap<String, Files>, Error> {
-        let storage = self.current();
-        let target = tempfile::tempdir_in(self.dir.path()).unwrap();
-        storage.export(&ExportRequest::new(db, table, target.path().join("out")))?;
-        let all = read_tree(&target.path().join("out"));
-        let mut out = BTreeMap::new();
-        for partition in storage.table_details(db, table)?.partitions {
-            let prefix = format!("{}/", partition.meta.name);
-            let own = all.iter().filter_map(|(name, bytes)| {
-                Some((name.strip_prefix(&prefix)?.to_owned(), bytes.clone()))
-            });
-            out.insert(partition.meta.name.clone(), own.collect());
-        }
-        Ok(out)
-    }
-
-    fn drop_table(&self, db: &str, table: &str) -> Result<(), Error> {
-        self.current().drop_table(db, table)
-    }
-}
-
-#[test]
-fn the_contract_is_kept() {
-    let harness = LocalHarness {
-        dir: tempfile::tempdir().unwrap(),
-        open: Mutex::default(),
-    };
-    crate::conformance::run(&harness).unwrap();
 }
