@@ -229,7 +229,7 @@ impl<'a> Job<'a> {
             format: 0,
             label: self.label.to_owned(),
             timestamp: self.timestamp.to_owned(),
-            timestamp_ms: 1,
+            timestamp_ms: 1_795_348_800_000,
             cluster: self.writer.cluster.clone(),
             job: self.writer.job,
             database: "shop".to_owned(),

@@ -6,6 +6,7 @@ mod access;
 mod damage;
 mod discard;
 mod faults;
+mod format;
 mod harness;
 mod labels;
 mod objects;
