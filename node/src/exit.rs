@@ -3,15 +3,13 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit codes of every command.
+/// The exit codes of every command; 2, a wrong command line, is given before a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All is done.
     Done,
     /// A statement failed, or a job that was waited for was cancelled.
     Failed,
-    /// The command line is wrong.
-    Usage,
     /// Another process has the data folder.
     InUse,
     /// Damage was found.
@@ -26,7 +24,6 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
             Self::InUse => 3,
             Self::Damage => 4,
             Self::Interrupted => 130,

@@ -367,6 +367,13 @@ fn print_state(views: &Views, now_ms: u64, format: ToolFormat) -> Result<(), Fai
     };
     for kind in [JobKind::Backup, JobKind::Restore] {
         let jobs = views.jobs_of(kind, None);
+        if jobs.is_empty() && format == Format::Table {
+            out::data(match kind {
+                JobKind::Backup => "no backup\n",
+                JobKind::Restore => "no restore\n",
+            })?;
+            continue;
+        }
         // Workers' reports are not in the journal.
         let table = jobs_table(kind, &jobs, &|_| Vec::new(), Width::Full, clock);
         out::data(&render(&table, format))?;

@@ -1,14 +1,15 @@
 //! An open data folder: tables, jobs, and all that the engine needs, in their order. Knows no
 //! statement.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_broker::{Broker, Context, LocalBroker};
 use holdfast_engine::{BrokerBlobs, Engine, Event, OpenError, Options, Parts};
-use holdfast_journal::{FileJournal, Journal, OpenReport};
+use holdfast_journal::{Event as _, FileJournal, Journal, Kind, OpenReport, Seq};
 use holdfast_storage::LocalStorage;
 
 use crate::brokers::{Adapters, Traffic};
@@ -42,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) storage: Arc<LocalStorage>,
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) adapters: Arc<Adapters>,
+    journal: Arc<dyn Journal<Event>>,
     /// Appends to the journal, where requests are counted.
     pub(crate) appends: Option<Arc<AtomicU64>>,
     _folder: Folder,
@@ -64,7 +66,7 @@ impl Node {
         let jobs = adapters.counted(open_jobs(&folder.jobs())?);
         let clock = Arc::new(SystemClock::new());
         let engine = Engine::open(Parts {
-            journal,
+            journal: Arc::clone(&journal),
             storage: Arc::clone(&storage) as _,
             blobs: Arc::new(BrokerBlobs::new(jobs)),
             brokers: Arc::clone(&adapters) as _,
@@ -79,9 +81,33 @@ impl Node {
             storage,
             clock,
             adapters,
+            journal,
             appends,
             _folder: folder,
         })
+    }
+
+    /// Waits until ended jobs hold nothing any more (pins, local snapshots, intents in the
+    /// repository), but not longer than `patience`: the next opening would see to it as well.
+    pub(crate) fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.holds_leftovers().unwrap_or(false) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn holds_leftovers(&self) -> Result<bool, holdfast_journal::Error> {
+        let jobs = |name: &str| -> Result<BTreeSet<u64>, holdfast_journal::Error> {
+            let kind = Event::kinds().iter().find(|(_, known)| *known == name);
+            let Some((number, _)) = kind else {
+                return Ok(BTreeSet::new());
+            };
+            let found = self
+                .journal
+                .by_kind(Kind(*number), Seq::FIRST, usize::MAX)?;
+            Ok(found.iter().map(|record| record.stream.get()).collect())
+        };
+        Ok(!jobs("CleanupStarted")?.is_subset(&jobs("JobReleased")?))
     }
 
     /// Stops the engine; jobs go on at the next opening.

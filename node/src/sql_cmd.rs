@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::time::Duration;
 
 use holdfast_sql::{Parsed, ResultTable, SqlError, output, parse_one};
 
@@ -13,6 +14,9 @@ use crate::session::Session;
 use crate::shell::{Input, Shell};
 use crate::split::Splitter;
 use crate::{out, wait};
+
+/// How long a finished job may take to let go of what it held.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the statements come from.
 enum Statements {
@@ -165,17 +169,15 @@ impl Run<'_> {
         if self.waits == Waits::Never || interrupted {
             return ended.map(|()| Exit::Done);
         }
-        let active = self.node.engine.active();
-        if active.is_empty() {
-            return ended.map(|()| Exit::Done);
-        }
         // Said now: the wait may be long.
-        let mut exit = Exit::Done;
-        if let Err(failure) = ended {
-            exit = failure.exit;
-            say(&failure);
-        }
-        for job in active {
+        let mut exit = ended.map_or_else(
+            |failure| {
+                say(&failure);
+                failure.exit
+            },
+            |()| Exit::Done,
+        );
+        for job in self.node.engine.active() {
             if let Err(failure) = wait::for_job(&self.node.engine, job) {
                 if exit == Exit::Done || failure.exit == Exit::Interrupted {
                     exit = failure.exit;
@@ -185,6 +187,9 @@ impl Run<'_> {
                     break;
                 }
             }
+        }
+        if exit != Exit::Interrupted {
+            self.node.settle(PATIENCE);
         }
         Ok(exit)
     }

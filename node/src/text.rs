@@ -17,13 +17,13 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// `85.1 MB/s`; empty where nothing was measured.
+/// `, 85.1 MB/s`; empty where it was over too soon to say.
 pub(crate) fn rate(count: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    if count == 0 || seconds <= 0.0 {
+    if count < 1_000_000 || seconds < 0.001 {
         return String::new();
     }
-    format!("{}/s", bytes((count as f64 / seconds) as u64))
+    format!(", {}/s", bytes((count as f64 / seconds) as u64))
 }
 
 /// `850 µs`, `12.4 ms`, `3.2 s`, `2 min 5 s`.
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "18446.7 PB");
         assert_eq!(duration(Duration::from_micros(12_400)), "12.4 ms");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
-        assert_eq!(rate(0, Duration::from_secs(1)), "");
-        assert_eq!(rate(2_000_000, Duration::from_secs(2)), "1.0 MB/s");
+        assert_eq!(rate(6, Duration::from_secs(1)), "");
+        assert_eq!(rate(2_000_000, Duration::from_secs(2)), ", 1.0 MB/s");
     }
 }

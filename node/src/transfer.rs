@@ -33,7 +33,7 @@ pub(crate) fn load(args: LoadArgs) -> Result<Exit, Failure> {
     let report = loaded.map_err(|error| storage_failure(&error))?;
     let time = start.elapsed();
     out::note(format_args!(
-        "loaded {}, {} into {}.{} partition {} as version {} in {} {}",
+        "loaded {}, {} into {}.{} partition {} as version {} in {}{}",
         text::count(report.files, "file"),
         text::bytes(report.bytes),
         request.database,
@@ -68,7 +68,7 @@ pub(crate) fn export(args: ExportArgs) -> Result<Exit, Failure> {
     }
     let time = start.elapsed();
     out::note(format_args!(
-        "exported {}, {} of {} to '{}' in {} {}, each hash proved",
+        "exported {}, {} of {} to '{}' in {}{}, each hash proved",
         text::count(report.files, "file"),
         text::bytes(report.bytes),
         text::count(report.partitions, "partition"),

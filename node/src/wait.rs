@@ -41,7 +41,7 @@ pub(crate) fn for_job(engine: &Engine, job: JobId) -> Result<Arc<JobView>, Failu
                 ended(view)
             };
         }
-        progress.show(&view);
+        progress.show(&view, engine.bytes_in_flight(job));
         if interrupt::taken() && !left {
             progress.pause();
             match ask(&view) {
@@ -87,10 +87,14 @@ fn title(view: &JobView) -> String {
     format!("{kind} {} of '{}'", common.job, common.label)
 }
 
-/// Bytes that are where they belong, new or there before, and all of them.
-fn bytes_done(view: &JobView) -> (u64, u64) {
+/// Bytes that are where they belong, new or there before, and all of them. `in_flight` is what the
+/// running tasks have moved so far.
+fn bytes_done(view: &JobView, in_flight: u64) -> (u64, u64) {
     let common = view.common();
-    let done = common.moved_bytes.saturating_add(common.reused_bytes);
+    let done = common
+        .moved_bytes
+        .saturating_add(common.reused_bytes)
+        .saturating_add(in_flight);
     (done.min(common.total_bytes), common.total_bytes)
 }
 
@@ -168,8 +172,8 @@ impl Progress {
         Self::Bar(bar)
     }
 
-    fn show(&mut self, view: &JobView) {
-        let (done, total) = bytes_done(view);
+    fn show(&mut self, view: &JobView, in_flight: u64) {
+        let (done, total) = bytes_done(view, in_flight);
         match self {
             Self::Bar(bar) => {
                 if total > 0 && bar.length() != Some(total) {
@@ -184,7 +188,7 @@ impl Progress {
                 if *state != view.state_name() || last.elapsed() >= LINE_EVERY {
                     *state = view.state_name();
                     *last = Instant::now();
-                    out::note(line(view));
+                    out::note(line(view, in_flight));
                 }
             }
         }
@@ -198,7 +202,7 @@ impl Progress {
 
     fn finish(&mut self, view: &JobView) {
         self.pause();
-        out::note(line(view));
+        out::note(line(view, 0));
     }
 }
 
@@ -212,13 +216,13 @@ pub(crate) fn bar_style() -> ProgressStyle {
 }
 
 /// `backup 12 of 'monday': UPLOADING, 45.0 MB of 107.0 MB, 3 of 9 tasks`.
-fn line(view: &JobView) -> String {
+fn line(view: &JobView, in_flight: u64) -> String {
     let common = view.common();
     let mut line = format!("{}: {}", title(view), view.state_name());
     if common.stopping && !view.has_ended() {
         line.push_str(", being cancelled");
     }
-    let (done, total) = bytes_done(view);
+    let (done, total) = bytes_done(view, in_flight);
     if total > 0 {
         line.push_str(&format!(
             ", {} of {}",

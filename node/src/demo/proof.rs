@@ -45,16 +45,6 @@ impl Contents {
         Ok(Self(found.into_inner()))
     }
 
-    /// The files below a folder of this one, under that folder's own names.
-    pub(crate) fn below(&self, folder: &str) -> Self {
-        let prefix = format!("{folder}/");
-        let inside = self
-            .0
-            .iter()
-            .filter_map(|(name, file)| Some((name.strip_prefix(&prefix)?.to_owned(), *file)));
-        Self(inside.collect())
-    }
-
     /// How many files.
     pub(crate) fn files(&self) -> u64 {
         self.0.len() as u64
@@ -105,12 +95,12 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(dir.path().join("p").join(name), name).unwrap();
         }
-        let before = Contents::of(dir.path()).unwrap().below("p");
+        let before = Contents::of(dir.path()).unwrap();
         assert_eq!((before.files(), before.bytes()), (3, 3));
         fs::write(dir.path().join("p/a"), "A").unwrap();
         fs::remove_file(dir.path().join("p/b")).unwrap();
         fs::write(dir.path().join("p/d"), "d").unwrap();
-        let after = Contents::of(dir.path()).unwrap().below("p");
+        let after = Contents::of(dir.path()).unwrap();
         let differences = before.differences(&after);
         assert_eq!(
             differences,
