@@ -1,9 +1,9 @@
 //! Whether a snapshot may be restored onto what exists, and what that makes or overwrites.
 //!
-//! Pure: the same snapshot, tables and job give the same answer, so that an attempt that runs again after a crash
-//! asks the storage for the same targets. For that, what this very operation has already made counts as absent.
-//! The rules are those a user reads in the RESTORE documentation; each refusal names the first thing that differs
-//! and both values.
+//! Pure: the same snapshot, tables and job give the same answer, so that an attempt that runs
+//! again after a crash asks the storage for the same targets. For that, what this very operation
+//! has already made counts as absent. The rules are those a user reads in the RESTORE
+//! documentation; each refusal names the first thing that differs and both values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +82,8 @@ pub(crate) struct SourceTable {
 /// Checks a restore against what exists.
 ///
 /// # Errors
-/// A refusal that names the first thing that does not agree, the value found and the value expected.
+/// A refusal that names the first thing that does not agree, the value found and the value
+/// expected.
 pub(crate) fn check(
     snapshot: &Snapshot<'_>,
     existing: Existing<'_>,
@@ -190,7 +191,8 @@ pub(crate) fn check_clean(clean: Clean, selection: &Selection) -> Result<(), Ref
             "EXCLUDE"
         };
         return refuse(format!(
-            "property 'clean_tables' is true beside {clause}, expected a restore of the whole snapshot"
+            "property 'clean_tables' is true beside {clause}, expected a restore of the \
+             whole snapshot"
         ));
     }
     if clean.partitions
@@ -205,7 +207,8 @@ pub(crate) fn check_clean(clean: Clean, selection: &Selection) -> Result<(), Ref
     Ok(())
 }
 
-/// The snapshot's tables by name. A manifest comes from outside: what is there twice is refused, not guessed.
+/// The snapshot's tables by name. A manifest comes from outside: what is there twice is refused,
+/// not guessed.
 fn index_snapshot<'a>(
     snapshot: &Snapshot<'a>,
     job: &RestoreJobSpec,
@@ -248,7 +251,8 @@ fn wanted_partitions(source: &SnapshotTable, object: &ObjectRef) -> Vec<usize> {
 
 type Drops = (Vec<String>, Vec<(String, String)>);
 
-/// What `clean` drops: only what existed at acceptance, exists still, and is not brought by the snapshot.
+/// What `clean` drops: only what existed at acceptance, exists still, and is not brought by the
+/// snapshot.
 fn drops(
     job: &RestoreJobSpec,
     local: &BTreeMap<&str, &TableInfo>,

@@ -1,8 +1,8 @@
 //! Which tables and partitions a statement means: a [`Selection`] against what there is.
 //!
-//! Pure: no catalog, no repository, no clock. What it gives back lists tables in the order of the statement (ON) or
-//! of what there is (all, EXCLUDE), and partition lists as the user wrote them, so that a list is never longer
-//! than its statement unless partitions were excluded.
+//! Pure: no catalog, no repository, no clock. What it gives back lists tables in the order of the
+//! statement (ON) or of what there is (all, EXCLUDE), and partition lists as the user wrote them,
+//! so that a list is never longer than its statement unless partitions were excluded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +42,8 @@ impl<'a> From<&'a TableInfo> for Available<'a> {
 /// What a BACKUP of `database` takes, of the tables there are.
 ///
 /// # Errors
-/// A refusal that names the unknown table or partition and names near it, what is listed twice, an alias (a backup
-/// has none), or that nothing is left.
+/// A refusal that names the unknown table or partition and names near it, what is listed twice, an
+/// alias (a backup has none), or that nothing is left.
 pub(crate) fn for_backup(
     database: &str,
     selection: &Selection,
@@ -103,8 +103,8 @@ fn check_aliases(selection: &Selection) -> Result<(), Refusal> {
             return Err(Refusal::new(
                 RefusalCode::BadProperty,
                 format!(
-                    "table '{}' in EXCLUDE has the alias '{alias}', expected none: what is left out \
-                     gets no name",
+                    "table '{}' in EXCLUDE has the alias '{alias}', expected none: what is \
+                     left out gets no name",
                     object.table
                 ),
             ));
@@ -248,7 +248,8 @@ fn all_but(available: &[Available<'_>], except: &[ObjectRef]) -> Vec<ObjectRef> 
             .filter(|name| !gone.contains(**name))
             .map(|name| (*name).to_owned())
             .collect();
-        // An empty list would mean all partitions: a table that loses each of them is left out as a whole.
+        // An empty list would mean all partitions: a table that loses each of them is left out as
+        // a whole.
         if !rest.is_empty() {
             chosen.push(ObjectRef {
                 partitions: rest,
@@ -296,7 +297,8 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
     shown.join(", ")
 }
 
-/// How many characters must be put in, taken out or changed to make `b` of `a`; `None` where more than `bound`.
+/// How many characters must be put in, taken out or changed to make `b` of `a`; `None` where more
+/// than `bound`.
 fn edits(a: &str, b: &str, bound: usize) -> Option<usize> {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > bound {

@@ -1,4 +1,5 @@
-//! Bounds of partitions beside each other: whether they fit the table, whether they conflict, how they read.
+//! Bounds of partitions beside each other: whether they fit the table, whether they conflict, how
+//! they read.
 
 use std::collections::BTreeMap;
 
@@ -61,8 +62,9 @@ pub(super) fn fit(partitioning: &Partitioning, bounds: &Bounds) -> bool {
 
 /// The partitions of one table by what they take: finds the first that a new one conflicts with.
 ///
-/// List items are looked up, so that tables of very many list partitions cost what they have; ranges are compared
-/// one by one, since literals of mixed kinds have no order that a tree could rely on.
+/// List items are looked up, so that tables of very many list partitions cost what they have;
+/// ranges are compared one by one, since literals of mixed kinds have no order that a tree could
+/// rely on.
 #[derive(Default)]
 pub(super) struct Taken<'a> {
     items: BTreeMap<&'a [String], &'a str>,

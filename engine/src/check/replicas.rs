@@ -35,7 +35,8 @@ impl Replicas {
         match wish {
             Replication::Fixed(0) => Err(bad("replication_num is 0, expected at least 1")),
             Replication::Fixed(count) if count > backends => Err(bad(format!(
-                "replication_num is {count}, expected at most {backends}, the number of backends alive"
+                "replication_num is {count}, expected at most {backends}, the number of \
+                 backends alive"
             ))),
             _ => Ok(Self {
                 wish,
@@ -46,7 +47,8 @@ impl Replicas {
         }
     }
 
-    /// The count of a partition that is to be made; `name` is for messages, `source` the snapshot's count.
+    /// The count of a partition that is to be made; `name` is for messages, `source` the
+    /// snapshot's count.
     ///
     /// # Errors
     /// Where the snapshot's count must be kept and there are fewer backends, or it is 0.
@@ -60,8 +62,8 @@ impl Replicas {
         match self.wish {
             Replication::Fixed(count) => Ok(count),
             Replication::Reserve if source > self.backends => Err(bad(format!(
-                "{name} has {source} replicas in the snapshot, which reserve_replica keeps, expected \
-                 at most {}, the number of backends alive",
+                "{name} has {source} replicas in the snapshot, which reserve_replica keeps, \
+                 expected at most {}, the number of backends alive",
                 self.backends
             ))),
             Replication::Reserve => Ok(source),
@@ -89,8 +91,8 @@ impl Replicas {
             Replication::Fixed(count) if count != own => Err(Refusal::new(
                 RefusalCode::TargetMismatch,
                 format!(
-                    "{name} has different replication num: it is {own}, replication_num is {count}; \
-                     leave replication_num out to keep it"
+                    "{name} has different replication num: it is {own}, replication_num is \
+                     {count}; leave replication_num out to keep it"
                 ),
             )),
             Replication::Reserve if own != source => {

@@ -183,7 +183,8 @@ impl<'a> Local<'a> {
         local
     }
 
-    /// The partition that `meta` overwrites. The one partition of an unpartitioned table goes by any name.
+    /// The partition that `meta` overwrites. The one partition of an unpartitioned table goes by
+    /// any name.
     fn find(&self, meta: &PartitionMeta) -> Option<&'a PartitionInfo> {
         self.single
             .or_else(|| self.by_name.get(meta.name.as_str()).copied())
@@ -256,7 +257,8 @@ fn added(
     partitioning: &Partitioning,
     replicas: &mut Replicas,
 ) -> Result<RestorePartition, Refusal> {
-    // The one partition of an unpartitioned table bears the table's name, also where that is a new one.
+    // The one partition of an unpartitioned table bears the table's name, also where that is a new
+    // one.
     let name = match partitioning {
         Partitioning::Unpartitioned => target.name,
         _ => &meta.name,

@@ -1,4 +1,5 @@
-//! Each rule of a restore's checks, alone; the fixture below is a restore that every rule lets pass.
+//! Each rule of a restore's checks, alone; the fixture below is a restore that every rule lets
+//! pass.
 
 use holdfast_storage::AllowLoad;
 use holdfast_storage::model::{

@@ -1,5 +1,5 @@
-//! `Download`: the files of a batch into their staging places: what is there already is proved and linked, the rest is
-//! fetched. The storage proves each file as a whole before it counts.
+//! `Download`: the files of a batch into their staging places: what is there already is proved and
+//! linked, the rest is fetched. The storage proves each file as a whole before it counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,7 +96,8 @@ impl Moving<'_> {
     }
 
     fn is_local(&self, want: &Want) -> Result<bool, Failure> {
-        // What an earlier attempt has finished is not hashed again here: the storage has proved it.
+        // What an earlier attempt has finished is not hashed again here: the storage has proved
+        // it.
         if self.task.order.attempt > 1 && self.stage(want)?.is_none() {
             return Ok(true);
         }
@@ -154,7 +155,8 @@ impl Fetch<'_> {
             .try_for_each(|&target| self.moving.write_whole(&self.wants[target], &[]))
     }
 
-    /// Small contents: each is held in memory until it is proved, then written to all files that have it.
+    /// Small contents: each is held in memory until it is proved, then written to all files that
+    /// have it.
     fn small(&self, key: &ObjectKey, spans: &[Span]) -> Result<(), Failure> {
         let mut done = 0;
         insist(self.moving.task, |_| {
@@ -228,8 +230,8 @@ impl Fetch<'_> {
         })
     }
 
-    /// Hands one piece to all files. The storage proves whole files, so a first reading is not hashed here as well;
-    /// another one is, so that the object at fault has a name.
+    /// Hands one piece to all files. The storage proves whole files, so a first reading is not
+    /// hashed here as well; another one is, so that the object at fault has a name.
     fn stream(
         &self,
         piece: &Piece,
@@ -274,7 +276,8 @@ impl Fetch<'_> {
     }
 }
 
-/// Keeps the failure of our own side and ends the reading; the text of the broker's error is never shown.
+/// Keeps the failure of our own side and ends the reading; the text of the broker's error is never
+/// shown.
 fn stop(ours: &mut Option<Failure>, failure: Failure) -> holdfast_broker::Error {
     let error = holdfast_broker::Error::new(ErrorClass::Cancelled, failure.message.clone());
     *ours = Some(failure);

@@ -1,5 +1,6 @@
-//! Reading again what is missing or not what it should be: a remote may answer late or once wrongly. What stays wrong
-//! fails the job, by name; what the remote itself calls a passing failure goes back to the task's own retries.
+//! Reading again what is missing or not what it should be: a remote may answer late or once
+//! wrongly. What stays wrong fails the job, by name; what the remote itself calls a passing
+//! failure goes back to the task's own retries.
 
 use std::time::Duration;
 

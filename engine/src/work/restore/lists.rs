@@ -1,5 +1,6 @@
-//! File lists of tablets as the manifest has them: each part is read from the repository once, proved, and kept as a
-//! blob with one record per tablet, so that every later work finds the list of its tablets without the repository.
+//! File lists of tablets as the manifest has them: each part is read from the repository once,
+//! proved, and kept as a blob with one record per tablet, so that every later work finds the list
+//! of its tablets without the repository.
 //!
 //! A kept part is a container: record 0 is its object table, record n + 1 its n-th tablet.
 
@@ -120,7 +121,8 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// A part was checked by itself when it was read; a tablet that goes on over several is checked as a whole.
+/// A part was checked by itself when it was read; a tablet that goes on over several is checked as
+/// a whole.
 fn guard_names(tablet: &BatchTablet, files: &[(u32, PartFile)]) -> Result<(), Failure> {
     let mut guard = NameGuard::new();
     files

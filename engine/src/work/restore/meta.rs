@@ -1,7 +1,9 @@
-//! `PrepareMeta`: the snapshot's manifest is read and kept, the targets are checked and made, the staging is planned.
+//! `PrepareMeta`: the snapshot's manifest is read and kept, the targets are checked and made, the
+//! staging is planned.
 //!
-//! All that can be refused is refused before anything is made; all that is needed of the manifest is local before
-//! users see a target. May run again at any point: the check does not count what this operation has made itself.
+//! All that can be refused is refused before anything is made; all that is needed of the manifest
+//! is local before users see a target. May run again at any point: the check does not count what
+//! this operation has made itself.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use holdfast_storage::model::{PartitionMeta, TargetTable, TargetTablet};
 use holdfast_storage::{BackendId, ErrorKind, RestoreSpec, TableInfo, Targets};
 use serde::de::DeserializeOwned;
 
+use super::insist::{Fault, insist};
 use super::lists::{self, KeptPart};
 use super::plan::{BatchWriter, Bounds, SourceTablet};
 use super::spec;
@@ -64,22 +67,26 @@ fn read_root(
     repository: &Repository,
     job: &RestoreJobSpec,
 ) -> Result<Root, Failure> {
-    repository
-        .marker(task.context, &job.label, &job.timestamp)
-        .map_err(|error| {
-            if error.kind() != RepositoryKind::NotFound {
-                return Failure::from(error);
-            }
-            let text = format!(
-                "failed to get info of snapshot '{}' in repository '{}', perhaps a wrong backup \
-             timestamp '{}': {error}; see SHOW SNAPSHOT ON {}",
-                job.label, job.repository_name, job.timestamp, job.repository_name
-            );
-            Failure::fatal(StatusCode::NotFound, text)
+    insist(task, |_| {
+        let read = repository.marker(task.context, &job.label, &job.timestamp);
+        read.map_err(|error| match error.kind() {
+            RepositoryKind::NotFound => Fault::Other(unknown_snapshot(job, &error)),
+            _ => Fault::from(error),
         })
+    })
 }
 
-/// The snapshot's tables as the check wants them. The repository does not look into schemas; here they are read.
+fn unknown_snapshot(job: &RestoreJobSpec, error: &holdfast_repository::Error) -> Failure {
+    let text = format!(
+        "failed to get info of snapshot '{}' in repository '{}', perhaps a wrong backup \
+         timestamp '{}': {error}; see SHOW SNAPSHOT ON {}",
+        job.label, job.repository_name, job.timestamp, job.repository_name
+    );
+    Failure::fatal(StatusCode::NotFound, text)
+}
+
+/// The snapshot's tables as the check wants them. The repository does not look into schemas; here
+/// they are read.
 fn snapshot_tables(root: &Root) -> Result<Vec<SnapshotTable>, Failure> {
     root.tables.iter().map(snapshot_table).collect()
 }
@@ -213,8 +220,8 @@ fn keep_lists(
 }
 
 impl Sources {
-    /// Each target tablet beside the tablet of the snapshot that fills it. A bucket of which the manifest lists no
-    /// file is empty.
+    /// Each target tablet beside the tablet of the snapshot that fills it. A bucket of which the
+    /// manifest lists no file is empty.
     fn pair<'a>(
         &self,
         spec: &RestoreSpec,
@@ -242,8 +249,8 @@ impl Sources {
                 for (bucket, tablet) in (0_u32..).zip(&target.tablets) {
                     if tablet.bucket != bucket || tablet.replicas.is_empty() {
                         return Err(strange(format!(
-                            "tablet {} as bucket {} with {} replicas, expected bucket {bucket} with \
-                             at least 1",
+                            "tablet {} as bucket {} with {} replicas, expected bucket {bucket} \
+                             with at least 1",
                             tablet.id,
                             tablet.bucket,
                             tablet.replicas.len()

@@ -1,8 +1,9 @@
-//! The works of a restore, from the manifest to the swap. Each reads its record of the plan, calls the storage and the
-//! repository, and gives back what it learned; nothing here decides what comes next.
+//! The works of a restore, from the manifest to the swap. Each reads its record of the plan, calls
+//! the storage and the repository, and gives back what it learned; nothing here decides what comes
+//! next.
 //!
-//! A tablet's files belong to one task per backend, so that its staging place has one writer at a time and a retried
-//! task never fences another that still runs.
+//! A tablet's files belong to one task per backend, so that its staging place has one writer at a
+//! time and a retried task never fences another that still runs.
 
 mod download;
 mod insist;

@@ -1,8 +1,9 @@
-//! The plans of a restore: which tablets each task stages or fills, and where their file lists lie.
+//! The plans of a restore: which tablets each task stages or fills, and where their file lists
+//! lie.
 //!
-//! A plan is a container: one [`Batch`] per task, in the order of the lanes, then a [`Header`]. Batches do not hold
-//! file lists but point to the records of kept manifest parts ([`super::lists`]), so that a plan's size grows with
-//! tablets, not with files.
+//! A plan is a container: one [`Batch`] per task, in the order of the lanes, then a [`Header`].
+//! Batches do not hold file lists but point to the records of kept manifest parts
+//! ([`super::lists`]), so that a plan's size grows with tablets, not with files.
 
 use std::collections::BTreeMap;
 
@@ -184,7 +185,8 @@ pub(super) fn batch(task: &Task<'_>) -> Result<Batch, Failure> {
     open(task)?.record(task.order.index).map_err(Failure::from)
 }
 
-/// Cuts the staged tablets anew, by what has to be fetched. A tablet is never cut: its staging place has one writer.
+/// Cuts the staged tablets anew, by what has to be fetched. A tablet is never cut: its staging
+/// place has one writer.
 pub(crate) fn plan_download(task: &Task<'_>) -> Result<Output, Failure> {
     let limits = task.env.limits;
     let bounds = Bounds {

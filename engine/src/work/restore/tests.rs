@@ -1,11 +1,14 @@
-//! Restores, work by work, from snapshots in a repository behind a memory broker into a memory storage.
+//! Restores, work by work, from snapshots in a repository behind a memory broker into a memory
+//! storage.
 
 mod bench;
 mod failures;
+mod local;
 
 use std::collections::BTreeMap;
 
-use holdfast_broker::Request;
+use holdfast_broker::{FaultRule, Request, Trouble, When};
+use holdfast_repository::ContentHash;
 use holdfast_storage::model::{Access, Bounds, PartitionMeta};
 use holdfast_storage::{ErrorKind, Storage};
 
@@ -26,7 +29,8 @@ fn partition(name: &str, buckets: u32, replication_num: u32) -> PartitionMeta {
     }
 }
 
-/// `db.t` with partitions `p` (3 buckets, 2 replicas) and `q`, small and empty files and one over a mebibyte.
+/// `db.t` with partitions `p` (3 buckets, 2 replicas) and `q`, small and empty files and one over
+/// a mebibyte.
 fn source() -> MemoryStorage {
     let storage = MemoryStorage::new(3);
     let partitions = vec![partition("p", 3, 2), partition("q", 1, 1)];
@@ -103,10 +107,9 @@ fn targets_serve_nothing_new_until_the_commit() {
         .unwrap();
     let before = files(&bench.storage, "t");
     let job = job("nightly");
-    let staged = bench.up_to_commit(&job).expect("prepares");
+    bench.up_to_commit(&job).expect("prepares");
     assert_eq!(files(&bench.storage, "t"), before);
     assert!(bench.storage.load("db", "t", "p", &[("x", b"x")]).is_err());
-    drop(staged);
     bench.run(&job, Work::Commit, None).expect("commits");
     assert_eq!(files(&bench.storage, "t"), files(&source, "t"));
     bench.run(&job, Work::Commit, None).expect("commits again");
@@ -376,4 +379,30 @@ fn a_download_is_never_fenced_by_the_attempts_of_its_staging() {
     let stale = bench.run_attempt(&job, Work::Stage, Some(plan), 0, 5, Epoch(1));
     assert_eq!(stale.expect_err("stale").class, FailureClass::Stopped);
     assert_eq!(bench.storage.held().1, [holdfast_storage::OpId(JOB.0)]);
+}
+
+#[test]
+fn a_file_of_several_segments_is_fetched_segment_by_segment() {
+    let mut big = vec![1_u8; 64 << 20];
+    big.extend_from_slice(&[2; 1000]);
+    let source = MemoryStorage::new(1);
+    source.load("db", "t", "t", &[("big", &big)]).unwrap();
+    let bench = Bench::new(MemoryStorage::new(1));
+    bench.back_up(&source, "db", "nightly");
+    let last = ContentHash::of(&[2; 1000]).to_string();
+    let flip = Trouble::Corrupt { at: 999 };
+    bench
+        .faults
+        .add(FaultRule::on(Request::Get, When::Always, flip).named(last.clone()));
+    let failure = bench.restore(&job("nightly")).expect_err("damaged");
+    assert_eq!(failure.class, FailureClass::Fatal(StatusCode::BadFile));
+    // The second reading proves each segment, and so knows which one it is.
+    assert!(failure.message.contains(&last), "{}", failure.message);
+    bench.faults.clear();
+    bench
+        .run(&job("nightly"), Work::Abort, None)
+        .expect("aborts");
+    let moved = bench.restore(&job("nightly")).expect("restores");
+    assert_eq!((moved.bytes, moved.objects), (big.len() as u64, 2));
+    assert!(files(&bench.storage, "t").into_values().eq([big]));
 }

@@ -1,5 +1,5 @@
-//! How missing files are fetched: small files that lie near each other in one object together, a larger file by itself,
-//! files of equal content once. Pure.
+//! How missing files are fetched: small files that lie near each other in one object together, a
+//! larger file by itself, files of equal content once. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -314,6 +314,34 @@ mod tests {
         let units = all(&wants);
         assert_eq!(units, [Unit::Empty { targets: vec![0] }]);
         assert_eq!(object_count(&units), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_missing_file_is_in_exactly_one_unit_and_runs_never_overlap(
+            shape in proptest::collection::vec((0_u8..4, 0_u64..200, 1_u64..50, 0_u8..3), 0..60),
+        ) {
+            let wants: Vec<Want> = shape
+                .iter()
+                .map(|&(object, offset, len, kind)| match kind {
+                    0 => want(b"", 0, &[]),
+                    1 => want(&[object], len, &[(&[object], offset, len)]),
+                    _ => want(&[object], len + (2 << 20), &[(&[object], offset, len + (2 << 20))]),
+                })
+                .collect();
+            let mut seen = Vec::new();
+            for unit in all(&wants) {
+                match unit {
+                    Unit::Empty { targets } | Unit::Large { targets, .. } => seen.extend(targets),
+                    Unit::Small { spans, .. } => {
+                        assert!(spans.is_sorted_by(|a, b| a.offset + a.len <= b.offset));
+                        seen.extend(spans.into_iter().flat_map(|span| span.targets));
+                    }
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..wants.len()).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -7,10 +7,12 @@ use holdfast_broker::{Calls, Context, Fault, FaultPlan, Figures, MemoryBroker, R
 use holdfast_repository::manifest::{
     EncodedPart, Marker, Opaque, PartBuilder, PartitionRef, Root, TableRef, Totals,
 };
-use holdfast_repository::plan::{Content, FileNo, KnownMembers, Limits as PackLimits, Planner};
+use holdfast_repository::plan::{
+    Content, FileNo, KnownMembers, Limits as PackLimits, Plan, Planner,
+};
 use holdfast_repository::{MemberRead, MemberSource, Mode, Repository, Visit, Writer};
 use holdfast_storage::model::{PinRequest, PinTable, PinnedPartition};
-use holdfast_storage::{AllowLoad, OpId, Storage};
+use holdfast_storage::{AllowLoad, DataFile, OpId, PinnedTable, Storage};
 use serde::Serialize;
 
 use crate::blobs::BrokerBlobs;
@@ -25,6 +27,8 @@ const TIMESTAMP: &str = "2026-01-02-03-04-05-678";
 
 pub(super) struct Bench {
     pub(super) storage: MemoryStorage,
+    /// The job whose works run.
+    pub(super) id: JobId,
     pub(super) env: WorkEnv,
     pub(super) faults: FaultPlan,
     pub(super) broker: MemoryBroker,
@@ -99,6 +103,7 @@ impl Bench {
         let context = Context::new();
         Self {
             storage,
+            id: JOB,
             env,
             faults,
             broker,
@@ -122,14 +127,14 @@ impl Bench {
     }
 
     /// Writes a snapshot of all tables of a database, as a backup would.
-    pub(super) fn back_up(&self, from: &MemoryStorage, database: &str, label: &str) {
+    pub(super) fn back_up(&self, from: &dyn Storage, database: &str, label: &str) {
         self.back_up_as(from, database, label, |_| {});
     }
 
     /// The same, with the root changed by `change` before it is put.
     pub(super) fn back_up_as(
         &self,
-        from: &MemoryStorage,
+        from: &dyn Storage,
         database: &str,
         label: &str,
         change: impl FnOnce(&mut Root),
@@ -176,26 +181,6 @@ impl Bench {
                 .put_object(&context, object, &members)
                 .unwrap();
         }
-        let table_ref = |table: &holdfast_storage::PinnedTable| TableRef {
-            name: table.name.clone(),
-            schema: opaque(&table.schema),
-            partitions: table
-                .partitions
-                .iter()
-                .map(|partition| {
-                    let parts = members.parts(&plan, partition);
-                    for part in &parts {
-                        self.repository.put_part(&context, label, part).unwrap();
-                    }
-                    PartitionRef {
-                        name: partition.meta.name.clone(),
-                        meta: opaque(&partition.meta),
-                        version: partition.version,
-                        parts: parts.iter().map(|part| part.reference).collect(),
-                    }
-                })
-                .collect(),
-        };
         let mut root = Root {
             format: 1,
             label: label.into(),
@@ -205,7 +190,11 @@ impl Bench {
             job: 5,
             database: database.into(),
             meta: Opaque::default(),
-            tables: pin.tables.iter().map(table_ref).collect(),
+            tables: pin
+                .tables
+                .iter()
+                .map(|table| self.put_table(label, &plan, &members, table))
+                .collect(),
             totals: Totals::default(),
         };
         change(&mut root);
@@ -215,6 +204,34 @@ impl Bench {
             .unwrap();
         self.repository.end(&context, &writer).unwrap();
         from.release(op).unwrap();
+    }
+
+    fn put_table(
+        &self,
+        label: &str,
+        plan: &Plan,
+        members: &Members,
+        table: &PinnedTable,
+    ) -> TableRef {
+        let partition = |partition: &PinnedPartition| {
+            let parts = members.parts(plan, partition);
+            for part in &parts {
+                self.repository
+                    .put_part(&Context::new(), label, part)
+                    .unwrap();
+            }
+            PartitionRef {
+                name: partition.meta.name.clone(),
+                meta: opaque(&partition.meta),
+                version: partition.version,
+                parts: parts.iter().map(|part| part.reference).collect(),
+            }
+        };
+        TableRef {
+            name: table.name.clone(),
+            schema: opaque(&table.schema),
+            partitions: table.partitions.iter().map(partition).collect(),
+        }
     }
 
     /// Runs the first attempt of the single task of `work`.
@@ -237,7 +254,7 @@ impl Bench {
         epoch: Epoch,
     ) -> Result<Output, Failure> {
         let order = TaskOrder {
-            job: JOB,
+            job: self.id,
             task: TaskId(1000 + u64::from(index)),
             attempt,
             epoch,
@@ -351,6 +368,16 @@ impl Bench {
     }
 }
 
+/// All bytes of a file.
+pub(super) fn read_file(file: &dyn DataFile) -> Vec<u8> {
+    let mut bytes = vec![0; file.len() as usize];
+    let mut at = 0;
+    while at < bytes.len() {
+        at += file.read_at(at as u64, &mut bytes[at..]).unwrap();
+    }
+    bytes
+}
+
 fn opaque<T: Serialize>(value: &T) -> Opaque {
     Opaque(serde_json::to_value(value).unwrap())
 }
@@ -365,7 +392,7 @@ struct Members {
 impl Members {
     fn take(
         &mut self,
-        from: &MemoryStorage,
+        from: &dyn Storage,
         op: OpId,
         planner: &mut Planner<'_>,
         partition: &PinnedPartition,
@@ -375,11 +402,7 @@ impl Members {
             from.link(op, backend, &[tablet.id]).unwrap();
             for entry in from.pinned_files(op, tablet.id).unwrap() {
                 let file = from.open(op, backend, tablet.id, &entry.name).unwrap();
-                let mut bytes = vec![0; entry.len as usize];
-                let mut at = 0;
-                while at < bytes.len() {
-                    at += file.read_at(at as u64, &mut bytes[at..]).unwrap();
-                }
+                let bytes = read_file(file.as_ref());
                 let content = Content::of(&bytes);
                 let number = planner.add(1, &content).unwrap();
                 self.bytes.insert(number, bytes);
@@ -389,11 +412,7 @@ impl Members {
         }
     }
 
-    fn parts(
-        &self,
-        plan: &holdfast_repository::plan::Plan,
-        partition: &PinnedPartition,
-    ) -> Vec<EncodedPart> {
+    fn parts(&self, plan: &Plan, partition: &PinnedPartition) -> Vec<EncodedPart> {
         // Few files in each part, so that tablets go on over several.
         let mut builder = PartBuilder::new(&plan.table).with_max_files(4);
         let mut parts = Vec::new();

@@ -166,6 +166,17 @@ fn a_wrong_label_or_timestamp_is_not_found() {
 }
 
 #[test]
+fn a_damaged_marker_fails_before_anything_is_made() {
+    let bench = bench();
+    let name = object(&bench, "/__info_");
+    bench.broker.damage(&name, |bytes| bytes[20] ^= 1).unwrap();
+    let failure = bench.restore(&job("nightly")).expect_err("fails");
+    assert_eq!(failure.class, BAD_FILE, "{}", failure.message);
+    assert!(failure.message.contains("marker"), "{}", failure.message);
+    assert!(bench.storage.databases().unwrap().is_empty());
+}
+
+#[test]
 fn a_missing_or_damaged_manifest_part_fails_before_anything_is_made() {
     for delete in [true, false] {
         let bench = bench();
