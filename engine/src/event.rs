@@ -144,6 +144,7 @@ payloads! {
         /// The state's number ([`crate::BackupState`] or [`crate::RestoreState`]).
         state: u8,
         /// The work's number ([`crate::Work`]).
+        #[serde(serialize_with = "work_name")]
         work: u8,
         /// The id of its first task.
         first_task: u64,
@@ -330,6 +331,7 @@ payloads! {
         /// The job.
         job: u64,
         /// The Status code.
+        #[serde(serialize_with = "code_name")]
         code: u8,
         /// The words of the Status column.
         message: String,
@@ -342,6 +344,7 @@ payloads! {
         /// The job.
         job: u64,
         /// The work's number.
+        #[serde(serialize_with = "work_name")]
         work: u8,
         /// The id of its task.
         first_task: u64,
@@ -374,6 +377,19 @@ payloads! {
         /// What could not be removed, in words; empty where all was.
         leftovers: String,
     }
+}
+
+/// A work by its name, so that a dump reads without a table.
+fn work_name<S: serde::Serializer>(number: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    match crate::order::Work::from_number(*number) {
+        Some(work) => serializer.collect_str(&format_args!("{work:?}")),
+        None => serializer.serialize_u8(*number),
+    }
+}
+
+/// A Status code by its name.
+fn code_name<S: serde::Serializer>(number: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(crate::convert::status_code(*number).name())
 }
 
 events! {
