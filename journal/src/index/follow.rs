@@ -32,8 +32,10 @@ use crate::{
     reader::{Cursor, Reader, record},
 };
 
-const BATCH_RECORDS: usize = 4_096;
-const BATCH_BYTES: usize = 4 << 20;
+/// sled frees what its inserts replace when their batch ends: 4 096 records at a time took 1.7 GB
+/// where these take tens of MiB, and no less time.
+const BATCH_RECORDS: usize = 128;
+const BATCH_BYTES: usize = 256 << 10;
 /// How long what was fed may stay unflushed; a shorter time costs the log's own syncs.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// How often an index is built anew before the thread gives up.

@@ -23,7 +23,8 @@ use crate::{
     transaction::Tip,
 };
 
-const CACHE_BYTES: u64 = 32 << 20;
+/// The host's memory is not ours; queries of one job touch few pages.
+const CACHE_BYTES: u64 = 8 << 20;
 const POSITION: &[u8] = b"position";
 
 /// Why the index cannot be used.
