@@ -8,11 +8,6 @@ mod repositories;
 mod tables;
 mod text;
 
-#[cfg(test)]
-pub(crate) mod samples;
-#[cfg(test)]
-mod tests;
-
 pub use cluster::{BrokerRow, backends, brokers, databases, tables};
 pub use jobs::{backups, restores};
 pub use repositories::{SnapshotDetail, SnapshotRow, create_repository, repositories, snapshots};
