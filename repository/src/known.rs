@@ -96,16 +96,20 @@ impl Repository {
         part: &Part,
         search: &mut Search<'_>,
     ) -> Result<(), Error> {
-        let mut useful: BTreeMap<u32, ()> = BTreeMap::new();
+        // No member lies before the end of its pack's header.
+        let mut useful: BTreeSet<u32> = BTreeSet::new();
+        let mut reach: BTreeMap<u32, u64> = BTreeMap::new();
         for file in part.tablets.iter().flat_map(|tablet| &tablet.files) {
             let [piece] = file.pieces.as_slice() else {
                 continue;
             };
+            let least = reach.entry(piece.object).or_insert(piece.offset);
+            *least = piece.offset.min(*least);
             if (search.wanted)(&file.hash) && !search.found.contains_key(&file.hash) {
-                useful.insert(piece.object, ());
+                useful.insert(piece.object);
             }
         }
-        for slot in useful.into_keys() {
+        for slot in useful {
             if search.is_over() {
                 return Ok(());
             }
@@ -118,7 +122,8 @@ impl Repository {
             if !fresh {
                 continue;
             }
-            match self.pack_header(ctx, entry) {
+            let reach = reach.get(&slot).copied().unwrap_or(0);
+            match self.pack_header_within(ctx, entry, reach) {
                 Ok(header) => {
                     for member in header.members() {
                         if (search.wanted)(&member.hash) {

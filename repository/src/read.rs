@@ -7,7 +7,7 @@ use std::ops::Range;
 use holdfast_broker::{Context, ErrorClass};
 
 use crate::limits::MAX_OBJECT_LEN;
-use crate::pack::{Header, Member};
+use crate::pack::{Header, MAX_HEADER_LEN, header_len};
 use crate::{ContentHash, Error, ObjectEntry, ObjectKey, ObjectKind, Repository, Verifier};
 
 /// What receives the bytes of a read, piece by piece.
@@ -133,15 +133,9 @@ impl Repository {
                 Ok(ObjectProof::default())
             }
             ObjectKind::Pack => {
-                let header = self.pack_header(ctx, entry)?;
-                let mut proof = ObjectProof::default();
-                let mut members = Members::new(header.members());
-                self.read_object(ctx, key, header.len()..*len, &mut |bytes| {
-                    members.take(bytes, &mut proof);
-                    Ok(())
-                })?;
-                proof.header = Some(header);
-                Ok(proof)
+                let mut prover = PackProver::new(entry);
+                let read = self.read_object(ctx, key, 0..*len, &mut |bytes| prover.take(bytes));
+                prover.finish(read)
             }
         }
     }
@@ -156,31 +150,49 @@ impl Repository {
         if key.kind() != ObjectKind::Pack {
             return Err(Error::invalid(format!("object {key} is no pack")));
         }
+        let fixed = header_len(0).min(*len);
         let mut bytes = Vec::new();
-        let mut take = |piece: &[u8]| {
+        self.read_object(ctx, key, 0..fixed, &mut |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
-        };
-        let fixed = crate::pack::header_len(0).min(*len);
-        self.read_object(ctx, key, 0..fixed, &mut take)?;
-        let decoded = Header::decode_count(&bytes).and_then(|count| {
-            let end = crate::pack::header_len(count).min(*len);
-            let mut take = |piece: &[u8]| {
-                bytes.extend_from_slice(piece);
-                Ok(())
-            };
-            self.read_object(ctx, key, fixed..end, &mut take)?;
-            Header::decode(key, &bytes)
-        });
-        let header = decoded.map_err(|error| error.context(format_args!("object {key}")))?;
-        if header.object_len() != *len {
-            return Err(Error::damaged(format!(
-                "object {key} has {len} bytes, expected {}",
-                header.object_len()
-            )));
-        }
-        Ok(header)
+        })?;
+        let count = Header::decode_count(&bytes)
+            .map_err(|error| error.context(format_args!("object {key}")))?;
+        self.pack_header_within(ctx, entry, header_len(count))
     }
+
+    /// The same by one request, where it is known that the header ends within the first `reach`
+    /// bytes.
+    pub(crate) fn pack_header_within(
+        &self,
+        ctx: &Context,
+        entry: &ObjectEntry,
+        reach: u64,
+    ) -> Result<Header, Error> {
+        let ObjectEntry { key, len } = entry;
+        let mut bytes = Vec::new();
+        let range = 0..reach.min(*len).min(MAX_HEADER_LEN);
+        self.read_object(ctx, key, range, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        decode_header(entry, &bytes)
+    }
+}
+
+/// Reads the header of an object of this name and length.
+fn decode_header(entry: &ObjectEntry, bytes: &[u8]) -> Result<Header, Error> {
+    let ObjectEntry { key, len } = entry;
+    let decoded = Header::decode(key, bytes).and_then(|header| {
+        let expected = header.object_len();
+        match expected == *len {
+            true => Ok(header),
+            false => Err(Error::damaged(format!(
+                "it has {len} bytes, expected {expected}"
+            ))),
+        }
+    });
+    decoded.map_err(|error| error.context(format_args!("object {key}")))
 }
 
 /// What reading all of an object has shown.
@@ -198,40 +210,97 @@ impl ObjectProof {
     }
 }
 
-/// Hashes a pack's members as their bytes pass by.
-struct Members<'a> {
-    left: std::slice::Iter<'a, Member>,
-    now: Option<(Member, Verifier)>,
+/// Judges a pack as its bytes pass by, header first.
+struct PackProver<'a> {
+    entry: &'a ObjectEntry,
+    /// The bytes so far, until they hold the whole header.
+    start: Vec<u8>,
+    header: Option<Header>,
+    /// The member that the next byte belongs to.
+    next: usize,
+    verifier: Option<Verifier>,
+    bad: Vec<(u64, ContentHash)>,
+    damage: Option<Error>,
 }
 
-impl<'a> Members<'a> {
-    fn new(members: &'a [Member]) -> Self {
-        Members {
-            left: members.iter(),
-            now: None,
+impl<'a> PackProver<'a> {
+    fn new(entry: &'a ObjectEntry) -> Self {
+        PackProver {
+            entry,
+            start: Vec::new(),
+            header: None,
+            next: 0,
+            verifier: None,
+            bad: Vec::new(),
+            damage: None,
         }
     }
 
-    fn take(&mut self, mut bytes: &[u8], proof: &mut ObjectProof) {
-        while !bytes.is_empty() {
-            if self.now.is_none() {
-                let next = self.left.next();
-                self.now = next.map(|member| (*member, Verifier::new(member.hash, member.len)));
+    fn take(&mut self, bytes: &[u8]) -> Result<(), holdfast_broker::Error> {
+        if self.header.is_some() {
+            self.members(bytes);
+            return Ok(());
+        }
+        // The header is short, and what follows it in this piece is looked at once.
+        self.start.extend_from_slice(bytes);
+        if self.start.len() as u64 <= header_len(0) {
+            return Ok(());
+        }
+        let decoded = match Header::decode_count(&self.start) {
+            Ok(count) if (self.start.len() as u64) < header_len(count) => return Ok(()),
+            _ => decode_header(self.entry, &self.start),
+        };
+        match decoded {
+            Ok(header) => {
+                let start = std::mem::take(&mut self.start);
+                let (_, rest) = split(&start, header.len());
+                self.header = Some(header);
+                self.members(rest);
+                Ok(())
             }
-            let Some((member, verifier)) = &mut self.now else {
-                return;
-            };
+            Err(error) => {
+                let told = holdfast_broker::Error::new(ErrorClass::Corrupt, error.to_string());
+                self.damage = Some(error);
+                Err(told)
+            }
+        }
+    }
+
+    fn members(&mut self, mut bytes: &[u8]) {
+        let members = self.header.as_ref().map_or(&[][..], Header::members);
+        while let Some(member) = members.get(self.next)
+            && !bytes.is_empty()
+        {
+            let verifier = self
+                .verifier
+                .get_or_insert_with(|| Verifier::new(member.hash, member.len));
             let (own, rest) = split(bytes, verifier.missing());
             verifier.update(own);
             bytes = rest;
             if verifier.missing() == 0 {
                 let found = verifier.found();
                 if found != member.hash {
-                    proof.bad.push((member.offset, found));
+                    self.bad.push((member.offset, found));
                 }
-                self.now = None;
+                self.verifier = None;
+                self.next += 1;
             }
         }
+    }
+
+    fn finish(self, read: Result<(), Error>) -> Result<ObjectProof, Error> {
+        if let Some(damage) = self.damage {
+            return Err(damage);
+        }
+        read?;
+        if self.header.is_none() {
+            // Too short for what it says of itself; decoding says so.
+            decode_header(self.entry, &self.start)?;
+        }
+        Ok(ObjectProof {
+            header: self.header,
+            bad: self.bad,
+        })
     }
 }
 
