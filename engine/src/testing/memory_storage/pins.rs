@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_storage::model::Access;
 use holdfast_storage::{
     BackendId, CatalogPosition, DataFile, Error, ErrorKind, FileEntry, OpId, Pin, PinRequest,
     PinnedPartition, PinnedTable, PinnedTablet, TabletId,
@@ -24,19 +23,12 @@ impl Catalog {
             return Ok(held.pin.clone());
         }
         let database = &request.database;
+        self.tables(database)?;
         let mut tables = Vec::new();
         let mut tablets = BTreeMap::new();
         for wanted in &request.tables {
             let table = self.table(database, &wanted.name)?;
-            if let Access::Restoring(holder) = table.access {
-                return Err(error(
-                    ErrorKind::Busy,
-                    format!(
-                        "table '{database}.{}' is being restored by job {holder}",
-                        wanted.name
-                    ),
-                ));
-            }
+            self.check_free(database, &wanted.name)?;
             let mut partitions = Vec::new();
             for partition in &table.partitions {
                 let chosen = match &wanted.partitions {

@@ -236,3 +236,73 @@ fn injected_failures_hit_the_named_call_and_end() {
     storage.release(OP).unwrap();
     assert_eq!(storage.calls(CallKind::Release), 2);
 }
+
+/// A user of the twin: what the public suite needs besides the contract.
+struct TwinHarness(MemoryStorage);
+
+impl holdfast_storage::conformance::Harness for TwinHarness {
+    fn open(&self) -> Result<Arc<dyn Storage>, Error> {
+        Ok(Arc::new(self.0.clone()))
+    }
+
+    fn load(
+        &self,
+        database: &str,
+        table: &str,
+        partition: &str,
+        files: &holdfast_storage::conformance::Files,
+    ) -> Result<(), Error> {
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+            .collect();
+        self.0.load(database, table, partition, &files)
+    }
+
+    fn read(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<BTreeMap<String, holdfast_storage::conformance::Files>, Error> {
+        let info = self
+            .0
+            .tables(database)?
+            .into_iter()
+            .find(|info| info.name == table);
+        let info = info.ok_or_else(|| error(ErrorKind::NotFound, format!("table '{table}'")))?;
+        if matches!(info.access, holdfast_storage::model::Access::Restoring(_)) {
+            return Err(error(
+                ErrorKind::Busy,
+                format!("table '{table}' is being restored"),
+            ));
+        }
+        let open = info.partitions.iter().filter(|partition| {
+            !matches!(
+                partition.access,
+                holdfast_storage::model::Access::Restoring(_)
+            )
+        });
+        let mut all: BTreeMap<String, BTreeMap<String, Vec<u8>>> = open
+            .map(|partition| (partition.meta.name.clone(), BTreeMap::new()))
+            .collect();
+        for ((partition, name), bytes) in self.0.read_back(database, table)? {
+            all.entry(partition).or_default().insert(name, bytes);
+        }
+        Ok(all)
+    }
+
+    fn drop_table(&self, database: &str, table: &str) -> Result<(), Error> {
+        self.0.drop_table(database, table)
+    }
+}
+
+#[test]
+fn the_twin_passes_the_public_suite_of_the_contract() {
+    for knowledge in [HashKnowledge::Known, HashKnowledge::Unknown] {
+        let storage = MemoryStorage::new(3);
+        storage.set_hash_knowledge(knowledge);
+        if let Err(violation) = holdfast_storage::conformance::run(&TwinHarness(storage)) {
+            panic!("{knowledge:?}: {violation}");
+        }
+    }
+}

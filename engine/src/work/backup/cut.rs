@@ -9,6 +9,10 @@ use super::records::{ListedFile, MemberFile, SourceTablet, Span, UploadObject, U
 use crate::order::{Failure, Lane};
 use crate::plan::PlanWriter;
 
+/// The most members of all objects of a task (that has more than one object): bounds the task's record, however small
+/// the files are.
+const MAX_MEMBERS: usize = 65_536;
+
 /// Where a file was listed first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
@@ -46,8 +50,10 @@ pub(super) fn cut(
         let backend = lanes.get(lane as usize).copied();
         let mut lane = Lane { backend, tasks: 0 };
         for object in objects {
-            let full = cutter.batch.bytes.saturating_add(object.len) > bytes_per_task;
-            if full && !cutter.batch.objects.is_empty() {
+            let batch = &cutter.batch;
+            let full = batch.bytes.saturating_add(object.len) > bytes_per_task
+                || batch.members + members(&object) > MAX_MEMBERS;
+            if full && !batch.objects.is_empty() {
                 cutter.batch.write(writer)?;
                 lane.tasks += 1;
             }
@@ -63,6 +69,13 @@ pub(super) fn cut(
     Ok((tasks, cut))
 }
 
+fn members(object: &ObjectPlan) -> usize {
+    match &object.content {
+        PlannedContent::Whole { .. } => 1,
+        PlannedContent::Pack { members } => members.len(),
+    }
+}
+
 #[derive(Default)]
 struct Batch {
     objects: Vec<UploadObject>,
@@ -70,6 +83,7 @@ struct Batch {
     /// From a tablet's index in the pin to its index in the task.
     own: BTreeMap<u32, u32>,
     bytes: u64,
+    members: usize,
 }
 
 impl Batch {
@@ -101,6 +115,7 @@ impl Cutter<'_> {
                 members.iter().map(member).collect::<Result<_, _>>()?
             }
         };
+        self.batch.members += members.len();
         self.batch.bytes = self.batch.bytes.saturating_add(plan.len);
         self.batch.objects.push(UploadObject { plan, members });
         Ok(())

@@ -6,6 +6,7 @@ use holdfast_storage::model::{PinnedPartition, PinnedTable, SEGMENT_BYTES};
 use holdfast_storage::{FileEntry, FileHash};
 use rayon::prelude::*;
 
+use super::pin::pinned_tablets;
 use super::records::{
     LIST_RECORD, ListedFile, PartitionPlan, Pinned, SourceTablet, Span, TablePlan, Tables,
 };
@@ -32,6 +33,8 @@ pub(super) struct Listing {
 pub(super) fn list(task: &Task<'_>, pinned: Pinned) -> Result<Listing, Failure> {
     let Pinned { pin, chosen } = pinned;
     let mut chosen = chosen.into_iter();
+    task.progress
+        .set_total(pinned_tablets(&pin).map(|tablet| tablet.files).sum());
     let mut listing = Listing {
         writer: PlanWriter::new(),
         tables: Tables {
@@ -106,6 +109,7 @@ impl Listing {
             let tablets = &self.tablets[first + start..first + end];
             let lists = list_tablets(task, sources, tablets)?;
             for (entries, index) in lists.into_iter().zip(start..end) {
+                task.progress.add(entries.len() as u64, 0);
                 for entry in entries {
                     self.note_small(&entry);
                     let (bucket, tablet) = (buckets[index], (first + index) as u32);
