@@ -4,6 +4,7 @@
 mod bench;
 mod failures;
 mod local;
+mod round;
 
 use std::collections::BTreeMap;
 
