@@ -741,3 +741,93 @@ fn storage_failures_that_pass_are_tried_again() {
         assert_eq!(read_snapshot(&world, &backup.spec), read_table(&world, "t"));
     }
 }
+
+/// Flips one bit of every data file that `backend` holds with this content.
+fn damage_on_disk(folder: &std::path::Path, backend: &str, content: &[u8]) -> u32 {
+    let mut damaged = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.components().any(|part| part.as_os_str() == backend)
+                && std::fs::read(&path).unwrap() == content
+            {
+                let mut bytes = content.to_vec();
+                bytes[0] ^= 1;
+                // In place, so that every hard link sees it.
+                std::fs::write(&path, &bytes).unwrap();
+                damaged += 1;
+            }
+        }
+    }
+    damaged
+}
+
+#[test]
+fn real_files_are_backed_up_and_a_damaged_replica_of_them_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir_all(source.join("sub")).unwrap();
+    let mut expected = std::collections::BTreeMap::new();
+    for (name, len) in [
+        ("a b", 10),
+        ("sub/ü", 70_000),
+        ("large", 2_500_000),
+        ("empty", 0),
+    ] {
+        let bytes: Vec<u8> = (0..len).map(|n: u32| (n / 7) as u8).collect();
+        std::fs::write(source.join(name), &bytes).unwrap();
+        expected.insert(format!("t/t/{name}"), bytes);
+    }
+    let options = holdfast_storage::Options {
+        backends: 2,
+        threads: 2,
+    };
+    let storage = holdfast_storage::LocalStorage::open(folder.path().join("storage"), options);
+    let storage = std::sync::Arc::new(storage.unwrap());
+    let mut load = holdfast_storage::LoadRequest::new("d", "t", vec![source]);
+    load.replication_num = 2;
+    storage.load(&load).unwrap();
+    let jobs = folder.path().join("jobs");
+    std::fs::create_dir(&jobs).unwrap();
+    let jobs = holdfast_broker::LocalBroker::open(&jobs).unwrap();
+
+    let mut world = world(1);
+    world.env.storage = storage.clone();
+    world.env.blobs = std::sync::Arc::new(crate::BrokerBlobs::new(std::sync::Arc::new(jobs)));
+    let mut backup = Backup::new(&world, 7, backup_spec("d", "label", &["t"]));
+    backup.pin().unwrap();
+    backup.link().unwrap();
+    backup.plan().unwrap();
+    let chosen = backup.pinned.as_ref().unwrap().1[0].backend.unwrap();
+    let backends = world.env.storage.backends().unwrap();
+    let name = backends
+        .into_iter()
+        .find(|info| info.id == chosen)
+        .unwrap()
+        .name;
+    let files = folder.path().join("storage");
+    assert!(damage_on_disk(&files, &name, &expected["t/t/large"]) > 0);
+    let tasks = backup.uploads.as_ref().unwrap().1[0].tasks;
+    let failures: Vec<_> = (0..tasks)
+        .filter_map(|index| {
+            world
+                .run(&backup.order(Work::Upload, index, Some(chosen)))
+                .err()
+        })
+        .collect();
+    assert!(
+        failures
+            .iter()
+            .all(|failure| failure.class == FailureClass::Replica(chosen))
+    );
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    backup.upload().unwrap();
+    backup.save_meta().unwrap();
+    backup.one(Work::UploadInfo).unwrap();
+    backup.one(Work::PutMarker).unwrap();
+    assert_eq!(read_snapshot(&world, &backup.spec), expected);
+    backup.one(Work::Release).unwrap();
+}
