@@ -124,17 +124,15 @@ fn has_content(text: &str) -> bool {
     loop {
         let dashes = rest.strip_prefix("--");
         let line = dashes.is_some_and(|rest| !rest.starts_with(|c: char| !c.is_whitespace()));
-        let skipped = if line || rest.starts_with('#') {
-            rest.split_once('\n').map(|(_, rest)| rest)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map(|(_, rest)| rest)
+        let after = if line || rest.starts_with('#') {
+            rest.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some((_, after)) = rest.strip_prefix("/*").and_then(|c| c.split_once("*/")) {
+            after
         } else {
+            // A comment that never ends is for the parser to complain about.
             return !rest.is_empty();
         };
-        match skipped {
-            Some(skipped) => rest = skipped.trim_start(),
-            None => return false,
-        }
+        rest = after.trim_start();
     }
 }
 

@@ -1,0 +1,40 @@
+//! `demo`: the story runs to its end and leaves a folder that can be looked at.
+
+mod common;
+
+use common::World;
+
+#[test]
+fn the_story_proves_itself_and_can_be_told_again() {
+    let world = World::new();
+    let args = ["demo", "--data-dir", "node", "--scale-factor", "0.002"];
+    for _ in 0..2 {
+        let ended = world.run(&args).ok();
+        for part in [
+            "BACKUP SNAPSHOT tpch.monday",
+            "FINISHED",
+            "ratio",
+            "every one as it was made",
+        ] {
+            assert!(ended.out.contains(part), "{part}: {ended:#?}");
+        }
+    }
+    let rows = world
+        .sql("SHOW BACKUP FROM tpch ORDER BY JobId")
+        .ok()
+        .sets()
+        .remove(0);
+    assert_eq!(rows.len(), 2);
+    let sent = |row: &serde_json::Value| {
+        row["UploadedBytes"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert!(
+        sent(&rows[1]) * 100 < sent(&rows[0]),
+        "the second backup sends what changed: {rows:#?}"
+    );
+    world.run(&["journal", "verify", "--data-dir", "node"]).ok();
+}
