@@ -13,7 +13,7 @@ use holdfast_broker::{Context, ErrorClass, PutMode, PutOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{FORMAT_VERSION, MAX_STORED_DOCUMENT};
-use crate::manifest::decode_text;
+use crate::manifest::{Versioned, decode_text};
 use crate::names::{CLAIM_PREFIX, PART_PREFIX};
 use crate::snapshots::Folder;
 use crate::{ContentHash, Error, ErrorKind, Repository, Writer};
@@ -36,6 +36,18 @@ struct Intent {
     /// Root hashes of the snapshots that were visible before this writer began: none of them can
     /// need what it writes.
     snapshots: Vec<ContentHash>,
+}
+
+impl Versioned for Claim {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl Versioned for Intent {
+    fn format(&self) -> u32 {
+        self.format
+    }
 }
 
 /// What became of a claim that was to be given up.

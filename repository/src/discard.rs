@@ -7,7 +7,7 @@ use holdfast_broker::{Context, PutMode};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{FORMAT_VERSION, MAX_STORED_DOCUMENT};
-use crate::manifest;
+use crate::manifest::{self, Versioned};
 use crate::{Condemned, Error, ErrorKind, ObjectKey, Repository, Writer};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,6 +16,12 @@ struct CondemnedList {
     cluster: String,
     job: u64,
     keys: Vec<ObjectKey>,
+}
+
+impl Versioned for CondemnedList {
+    fn format(&self) -> u32 {
+        self.format
+    }
 }
 
 /// What became of a cancelled writer's objects.

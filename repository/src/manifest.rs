@@ -8,7 +8,7 @@ mod codec;
 
 pub use builder::{EncodedPart, PartBuilder};
 pub use check::{NameGuard, check_file_name};
-pub(crate) use codec::{decode, decode_text, encode};
+pub(crate) use codec::{Versioned, decode, decode_text, encode};
 
 use std::fmt;
 
@@ -184,6 +184,18 @@ impl PartFile {
             false => &self.segments,
         };
         hashes.iter().copied().zip(self.pieces.iter().copied())
+    }
+}
+
+impl Versioned for Part {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl Versioned for Root {
+    fn format(&self) -> u32 {
+        self.format
     }
 }
 

@@ -12,7 +12,7 @@ use holdfast_broker::{
 use serde::{Deserialize, Serialize};
 
 use crate::limits::FORMAT_VERSION;
-use crate::manifest::decode_text;
+use crate::manifest::{Versioned, decode_text};
 use crate::names::{Layout, check_repository_name, shown};
 use crate::{ContentHash, Error, ErrorKind};
 
@@ -48,6 +48,12 @@ pub struct RepoInfo {
     pub create_time_ms: u64,
     /// 32 hex digits that tell it from others of the same name.
     pub id: String,
+}
+
+impl Versioned for RepoInfo {
+    fn format(&self) -> u32 {
+        self.format
+    }
 }
 
 /// A named place behind a broker, with our layout. Clones share everything; all methods may be

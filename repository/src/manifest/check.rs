@@ -93,10 +93,7 @@ impl NameGuard {
     }
 }
 
-fn clash<T>(files: &BTreeSet<T>, name: &str) -> Result<(), String>
-where
-    T: Ord + std::borrow::Borrow<str>,
-{
+fn clash(files: &BTreeSet<String>, name: &str) -> Result<(), String> {
     if files.contains(name) {
         return Err(format!("file name {:?} comes twice", shown(name)));
     }
@@ -111,13 +108,45 @@ where
     let below = format!("{name}/");
     let from = (Bound::Included(below.as_str()), Bound::Unbounded);
     match files.range::<str, _>(from).next() {
-        Some(next) if next.borrow().starts_with(&below) => Err(format!(
+        Some(next) if next.starts_with(&below) => Err(format!(
             "{:?} is a file, and a folder of {:?}",
             shown(name),
-            shown(next.borrow())
+            shown(next)
         )),
         _ => Ok(()),
     }
+}
+
+/// Finds names of one tablet that cannot lie beside each other, all at once: two are in each other's
+/// way where they are equal, or where one is a folder of the other.
+fn names(files: &[PartFile]) -> Result<(), String> {
+    let mut names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("file name {:?} comes twice", shown(pair[0])));
+    }
+    let mut cleared = "";
+    for name in &names {
+        let Some((parent, _)) = name.rsplit_once('/') else {
+            continue;
+        };
+        if parent == cleared {
+            continue;
+        }
+        let folders = name.match_indices('/').map(|(at, _)| &name[..at]);
+        let file = folders
+            .into_iter()
+            .find(|folder| names.binary_search(folder).is_ok());
+        if let Some(file) = file {
+            return Err(format!(
+                "{:?} is a file, and a folder of {:?}",
+                shown(file),
+                shown(name)
+            ));
+        }
+        cleared = parent;
+    }
+    Ok(())
 }
 
 /// Checks a part; gives how many files it lists and how many bytes they have.
@@ -144,7 +173,7 @@ pub(crate) fn part(part: &Part) -> Result<(u64, u64), String> {
     }
     let (mut files, mut bytes) = (0_u64, 0_u64);
     for tablet in &part.tablets {
-        let mut names = BTreeSet::new();
+        names(&tablet.files)?;
         for file in &tablet.files {
             files += 1;
             bytes = bytes
@@ -152,8 +181,6 @@ pub(crate) fn part(part: &Part) -> Result<(u64, u64), String> {
                 .ok_or("the part's bytes do not fit 64 bits")?;
             part_file(file, &part.objects)
                 .map_err(|fault| format!("file {:?}: {fault}", shown(&file.name)))?;
-            clash(&names, &file.name)?;
-            names.insert(file.name.as_str());
         }
     }
     match files > MAX_PART_FILES as u64 {

@@ -55,35 +55,37 @@ fn text(stored: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
+/// A document that names its format's version.
+pub(crate) trait Versioned {
+    /// The version it names.
+    fn format(&self) -> u32;
+}
+
 #[derive(serde::Deserialize)]
 struct FormatOnly {
     format: u32,
 }
 
-/// Reads a document. The format's version is judged first, since a newer one may have another
-/// shape.
-pub(crate) fn decode<T: DeserializeOwned>(stored: &[u8]) -> Result<T, Error> {
+/// Reads a document.
+pub(crate) fn decode<T: DeserializeOwned + Versioned>(stored: &[u8]) -> Result<T, Error> {
     decode_text(&text(stored)?)
 }
 
 /// Reads a document that is stored as plain text.
-pub(crate) fn decode_text<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+pub(crate) fn decode_text<T: DeserializeOwned + Versioned>(text: &[u8]) -> Result<T, Error> {
     match serde_json::from_slice::<T>(text) {
-        Ok(value) => check_format(text).map(|()| value),
+        Ok(value) => check_format(value.format()).map(|()| value),
         Err(cause) => {
-            // A newer document may well fail to parse; then its version is the better answer.
-            check_format(text)?;
-            Err(Error::damaged(format!(
-                "the document cannot be read: {cause}"
-            )))
+            // A newer document may well have another shape; then its version is the better answer.
+            let damaged = |cause| Error::damaged(format!("the document cannot be read: {cause}"));
+            let only = serde_json::from_slice::<FormatOnly>(text).map_err(damaged)?;
+            check_format(only.format)?;
+            Err(damaged(cause))
         }
     }
 }
 
-fn check_format(text: &[u8]) -> Result<(), Error> {
-    let format = serde_json::from_slice::<FormatOnly>(text)
-        .map_err(|cause| Error::damaged(format!("the document names no format: {cause}")))?
-        .format;
+fn check_format(format: u32) -> Result<(), Error> {
     match format {
         FORMAT_VERSION => Ok(()),
         newer if newer > FORMAT_VERSION => Err(Error::new(
@@ -105,7 +107,7 @@ mod tests {
         let text = vec![b' '; MAX_DOCUMENT_TEXT + 1];
         let stored = zstd::bulk::compress(&text, 1).expect("compress");
         assert!(stored.len() < 1 << 20);
-        let error = decode::<FormatOnly>(&stored).err().expect("too long");
+        let error = decode::<crate::manifest::Part>(&stored).expect_err("too long");
         assert_eq!(error.kind(), ErrorKind::Damaged);
     }
 

@@ -1,7 +1,12 @@
 //! Every kind of damage to every stored object is found, and named.
 
 use holdfast_broker::{Broker, BrokerExt, Context, PutMode};
-use holdfast_repository::ErrorKind;
+use holdfast_repository::manifest::Marker;
+use holdfast_repository::manifest::{
+    Opaque, Part, PartFile, PartTablet, PartitionRef, Root, TableRef,
+};
+use holdfast_repository::plan::Location;
+use holdfast_repository::{ContentHash, ErrorKind, MarkerOutcome};
 
 use crate::harness::*;
 
@@ -171,4 +176,105 @@ fn verify_of_one_label_looks_at_that_one_alone() {
         (report.snapshots, report.parts, report.files, report.objects),
         (1, 1, 1, 1)
     );
+}
+
+fn liars_marker(tables: Vec<TableRef>) -> Marker {
+    let marker = Marker::build(Root {
+        format: 1,
+        label: "liar".to_owned(),
+        timestamp: LATER.to_owned(),
+        timestamp_ms: 2,
+        cluster: "west".to_owned(),
+        job: 1,
+        database: "shop".to_owned(),
+        meta: Opaque::default(),
+        tables,
+        totals: Default::default(),
+    });
+    marker.unwrap()
+}
+
+#[test]
+fn a_manifest_that_lies_about_places_misleads_nobody() {
+    let (repository, _) = in_memory();
+    let ctx = Context::new();
+    let files = data([("a", b"first".as_slice()), ("b", b"third")]);
+    let honest = Job::new(&repository, "honest", NOON, 1).run(&files);
+    let pack = honest.plan.objects[0].entry();
+    let places: Vec<_> = honest
+        .plan
+        .placements
+        .iter()
+        .map(|place| place.pieces[0])
+        .collect();
+
+    // The places of two files of equal length are exchanged, and a third is said to be in the pack.
+    let file = |name: &str, bytes: &[u8], place: Location| PartFile {
+        name: name.to_owned(),
+        len: bytes.len() as u64,
+        hash: ContentHash::of(bytes),
+        segments: Vec::new(),
+        pieces: vec![place],
+    };
+    let lies = vec![
+        file("a", b"first", places[1]),
+        file("b", b"third", places[0]),
+        file("c", b"never", places[0]),
+    ];
+    let part = Part {
+        format: 1,
+        objects: vec![pack],
+        tablets: vec![PartTablet {
+            bucket: 0,
+            files: lies,
+        }],
+    };
+    let part = part.encode().unwrap();
+    let liar = writer("west", 1);
+    repository.claim(&ctx, "liar", &liar, &|_| false).unwrap();
+    repository.put_part(&ctx, "liar", &part).unwrap();
+    let partition = PartitionRef {
+        name: "p".to_owned(),
+        meta: Opaque::default(),
+        version: 1,
+        parts: vec![part.reference],
+    };
+    let table = TableRef {
+        name: "t".to_owned(),
+        schema: Opaque::default(),
+        partitions: vec![partition],
+    };
+    let outcome = repository
+        .put_marker(&ctx, "liar", &liars_marker(vec![table]))
+        .unwrap();
+    assert_eq!(outcome, MarkerOutcome::Ours);
+
+    let presence = repository.presence(&ctx).unwrap();
+    let known = repository
+        .known_members(&ctx, &|_| true, usize::MAX, &presence)
+        .unwrap();
+    assert_eq!(known.len(), 2);
+    assert_eq!(known[&ContentHash::of(b"first")].offset, places[0].offset);
+    assert_eq!(known[&ContentHash::of(b"third")].offset, places[1].offset);
+
+    let found = findings(&repository);
+    let named: Vec<_> = found
+        .iter()
+        .map(|f| (f.label.as_str(), f.file.as_deref()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("liar", Some("a")),
+            ("liar", Some("b")),
+            ("liar", Some("c"))
+        ]
+    );
+    assert_eq!(
+        restore(&repository, "liar", LATER).unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
+    let again = Job::new(&repository, "again", LATER, 2).run(&files);
+    assert_eq!(again.sent, 0);
+    assert_eq!(restore(&repository, "again", LATER).unwrap(), files);
 }

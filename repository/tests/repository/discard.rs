@@ -133,6 +133,28 @@ fn a_snapshot_made_meanwhile_that_cannot_be_read_keeps_everything() {
 }
 
 #[test]
+fn where_listings_may_be_late_nothing_is_deleted_and_backups_still_work() {
+    let broker = MemoryBroker::new();
+    let repository = open(Tapped::late(broker.clone()));
+    let ctx = Context::new();
+    let job = Job::new(&repository, "one", NOON, 1);
+    let uploaded = job.upload(&sample()).unwrap();
+    let done = repository
+        .discard(&ctx, &job.writer, "one", &uploaded.created)
+        .unwrap();
+    assert_eq!(
+        done,
+        Discarded {
+            deleted: 0,
+            kept: uploaded.created.len() as u64
+        }
+    );
+    let again = Job::new(&repository, "one", NOON, 2).run(&sample());
+    assert_eq!(again.sent, 0);
+    assert_eq!(restore(&repository, "one", NOON).unwrap(), sample());
+}
+
+#[test]
 fn what_is_condemned_counts_as_absent_and_gets_a_new_generation() {
     let (repository, broker) = in_memory();
     let ctx = Context::new();

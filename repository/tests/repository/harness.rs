@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 
 use holdfast_broker::{
-    Atomicity, Broker, Context, Description, ErrorClass, MemoryBroker, ObjectInfo, ObjectName,
-    Page, PageToken, PutMode, PutOutcome, Source,
+    Atomicity, Broker, Context, Description, ErrorClass, ListConsistency, MemoryBroker, ObjectInfo,
+    ObjectName, Page, PageToken, PutMode, PutOutcome, Source,
 };
 use holdfast_repository::manifest::{Marker, Opaque, PartBuilder, PartitionRef, Root, TableRef};
 use holdfast_repository::plan::{Content, FileNo, Limits, Plan, Planner};
@@ -332,15 +332,32 @@ pub(crate) struct Tapped {
     inner: Arc<dyn Broker>,
     before: Box<dyn Fn() + Send + Sync>,
     atomicity: Atomicity,
+    consistency: ListConsistency,
 }
 
 impl Tapped {
-    /// A remote on which a failed put may leave a part of the bytes visible.
-    pub(crate) fn tearing(inner: impl Broker + 'static) -> Self {
+    fn new(inner: impl Broker + 'static) -> Self {
         Tapped {
             inner: Arc::new(inner),
             before: Box::new(|| ()),
+            atomicity: Atomicity::Atomic,
+            consistency: ListConsistency::Strong,
+        }
+    }
+
+    /// A remote whose listings may be late.
+    pub(crate) fn late(inner: impl Broker + 'static) -> Self {
+        Tapped {
+            consistency: ListConsistency::Eventual,
+            ..Tapped::new(inner)
+        }
+    }
+
+    /// A remote on which a failed put may leave a part of the bytes visible.
+    pub(crate) fn tearing(inner: impl Broker + 'static) -> Self {
+        Tapped {
             atomicity: Atomicity::MayTear,
+            ..Tapped::new(inner)
         }
     }
 
@@ -396,6 +413,7 @@ impl Broker for Tapped {
     fn describe(&self) -> Description {
         Description {
             atomic_put: self.atomicity,
+            list_consistency: self.consistency,
             ..self.inner.describe()
         }
     }
@@ -416,9 +434,8 @@ struct GateState {
 impl Gate {
     pub(crate) fn before(self, inner: impl Broker + 'static) -> Tapped {
         Tapped {
-            inner: Arc::new(inner),
             before: Box::new(move || self.pass()),
-            atomicity: Atomicity::Atomic,
+            ..Tapped::new(inner)
         }
     }
 
