@@ -245,6 +245,23 @@ fn the_index_bears_witness_for_the_last_batch() {
 }
 
 #[test]
+fn a_log_that_is_gone_is_missed_by_its_index() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = with_index(root.path());
+    fill(&journal, 0, 10);
+    assert!(journal.wait_for_index(PATIENCE));
+    drop(journal);
+    fs::remove_file(root.path().join("00000000000000000001.log")).unwrap();
+    let error = FileJournal::<DoorEvent>::open(root.path(), Options::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has seen sequence 20, the log ends at 0"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_index_without_its_note_is_asked_itself() {
     let root = tempfile::tempdir().unwrap();
     let journal = with_index(root.path());

@@ -86,6 +86,13 @@ fn a_missing_folder_becomes_an_empty_journal_and_then_a_clean_one() {
     assert_eq!(report.cases, [OpenCase::Empty]);
     drop(journal);
     assert_eq!(open(&path).1.cases, [OpenCase::Clean]);
+    let (_, report) =
+        FileJournal::<DoorEvent>::open(root.path().join("indexed"), Options::default()).unwrap();
+    assert_eq!(
+        report.cases,
+        [OpenCase::Empty],
+        "a new journal lacks no index"
+    );
 }
 
 #[test]

@@ -153,3 +153,37 @@ fn a_payload_above_the_bound_is_refused_before_it_is_written() {
     let error = close(&mut bytes, 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
+
+#[test]
+fn the_chain_is_the_same_hash_whether_or_not_the_frame_fits_a_chunk() {
+    let prev = FrameHash::genesis(1);
+    for bytes in [0, 959, 960, 961, 5_000] {
+        let payload = vec![7; bytes];
+        let head = Head {
+            kind: Kind(2),
+            stream: StreamId(3),
+            seq: Seq(4),
+            at_ms: 5,
+            role: Role {
+                first: true,
+                last: false,
+            },
+            payload_bytes: u32::try_from(bytes).unwrap(),
+            synced_through: Seq::ZERO,
+            hash: prev,
+        };
+        let mut written = prev.0.to_vec();
+        written.extend_from_slice(&[1, 0, 2, 0]);
+        written.extend_from_slice(&head.payload_bytes.to_le_bytes());
+        for field in [3_u64, 4, 5] {
+            written.extend_from_slice(&field.to_le_bytes());
+        }
+        written.extend_from_slice(&payload);
+        let expected = *blake3::hash(&written).as_bytes();
+        assert_eq!(
+            chain(&prev, &head, &payload),
+            FrameHash(expected),
+            "{bytes} bytes"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -175,20 +175,23 @@ impl Follower {
 
     /// Waits until the index holds `seq`, has failed, or the time is over; whether it holds it.
     pub(crate) fn wait_for(&self, seq: Seq, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         let mut phase = self.shared.phase.lock();
-        let mut settled = false;
-        let mut left = timeout;
-        while !settled {
-            settled = match &*phase {
+        loop {
+            match &*phase {
                 Phase::Following { fed, .. } if *fed >= seq => return true,
                 Phase::Failed { .. } => return false,
-                _ => left.is_zero(),
-            };
-            let step = left.min(Duration::from_millis(50));
-            self.shared.moved.wait_for(&mut phase, step);
-            left = left.saturating_sub(step);
+                _ => {}
+            }
+            if self
+                .shared
+                .moved
+                .wait_until(&mut phase, deadline)
+                .timed_out()
+            {
+                return false;
+            }
         }
-        false
     }
 
     /// What the index knows about a query; `None` where only the log can answer.

@@ -119,7 +119,10 @@ impl Opening {
             let begin = self.trouble.as_ref().map(|case| Begin::Build {
                 why: case.to_string(),
             });
-            return Ok((begin, self.trouble));
+            // A journal that is being begun has none, and nobody need hear of it.
+            let begun = |case: &OpenCase| end == Seq::ZERO && *case == OpenCase::IndexMissing;
+            let case = self.trouble.filter(|case| !begun(case));
+            return Ok((begin, case));
         };
         if other_history {
             let why = format!("it knows another history at sequence {}", seen.seq);
