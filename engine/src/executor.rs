@@ -299,7 +299,11 @@ impl PoolExecutor {
 impl PoolExecutor {
     /// Bytes that the running tasks of `job` have moved so far.
     pub(crate) fn bytes(&self, job: JobId) -> u64 {
-        self.shared.of_job(job).into_iter().map(|entry| entry.progress.read().2).sum()
+        self.shared
+            .of_job(job)
+            .into_iter()
+            .map(|entry| entry.progress.read().2)
+            .sum()
     }
 }
 
