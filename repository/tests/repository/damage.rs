@@ -1,9 +1,8 @@
 //! Every kind of damage to every stored object is found, and named.
 
 use holdfast_broker::{Broker, BrokerExt, Context, PutMode};
-use holdfast_repository::manifest::Marker;
 use holdfast_repository::manifest::{
-    Opaque, Part, PartFile, PartTablet, PartitionRef, Root, TableRef,
+    Marker, Opaque, Part, PartFile, PartRef, PartTablet, PartitionRef, Root, TableRef,
 };
 use holdfast_repository::plan::Location;
 use holdfast_repository::{ContentHash, ErrorKind, MarkerOutcome};
@@ -178,7 +177,18 @@ fn verify_of_one_label_looks_at_that_one_alone() {
     );
 }
 
-fn liars_marker(tables: Vec<TableRef>) -> Marker {
+fn liars_marker(part: PartRef) -> Marker {
+    let partition = PartitionRef {
+        name: "p".to_owned(),
+        meta: Opaque::default(),
+        version: 1,
+        parts: vec![part],
+    };
+    let table = TableRef {
+        name: "t".to_owned(),
+        schema: Opaque::default(),
+        partitions: vec![partition],
+    };
     let marker = Marker::build(Root {
         format: 1,
         label: "liar".to_owned(),
@@ -188,7 +198,7 @@ fn liars_marker(tables: Vec<TableRef>) -> Marker {
         job: 1,
         database: "shop".to_owned(),
         meta: Opaque::default(),
-        tables,
+        tables: vec![table],
         totals: Default::default(),
     });
     marker.unwrap()
@@ -233,19 +243,8 @@ fn a_manifest_that_lies_about_places_misleads_nobody() {
     let liar = writer("west", 1);
     repository.claim(&ctx, "liar", &liar, &|_| false).unwrap();
     repository.put_part(&ctx, "liar", &part).unwrap();
-    let partition = PartitionRef {
-        name: "p".to_owned(),
-        meta: Opaque::default(),
-        version: 1,
-        parts: vec![part.reference],
-    };
-    let table = TableRef {
-        name: "t".to_owned(),
-        schema: Opaque::default(),
-        partitions: vec![partition],
-    };
     let outcome = repository
-        .put_marker(&ctx, "liar", &liars_marker(vec![table]))
+        .put_marker(&ctx, "liar", &liars_marker(part.reference))
         .unwrap();
     assert_eq!(outcome, MarkerOutcome::Ours);
 
