@@ -1,5 +1,12 @@
 //! `load` and `export`: what goes in comes out, and what is refused changes nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! `demo`: the story runs to its end and leaves a folder that can be looked at.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use common::World;

@@ -1,5 +1,12 @@
 //! Backup and restore through the program: what is waited for, what goes on, what is left alone.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! `sql`: formats, errors, where statements come from, who may run them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use common::World;

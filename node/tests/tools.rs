@@ -1,5 +1,12 @@
 //! `journal` and `repository`: what they show, what they find, and that they change nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! The command line itself: what is accepted, what is said, with which exit code.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
 mod common;
 
 use common::World;
