@@ -1,4 +1,5 @@
-//! What may follow a text so far, for a shell. Pure: names of things are not looked up, only the words of the grammar.
+//! What may follow a text so far, for a shell. Pure: names of things are not looked up, only the
+//! words of the grammar.
 
 use sqlparser::tokenizer::Token;
 
@@ -14,8 +15,8 @@ pub struct Completion {
     pub candidates: Vec<String>,
 }
 
-/// The statements as words. `?` stands for a name, a string or a number; `(?)` for anything between parentheses;
-/// `[` opens and `]` closes words that may be left out.
+/// The statements as words. `?` stands for a name, a string or a number; `(?)` for anything between
+/// parentheses; `[` opens and `]` closes words that may be left out.
 const GRAMMAR: [&str; 33] = [
     "ALTER SYSTEM ADD BACKEND ?",
     "ALTER SYSTEM DROP BACKEND ?",
@@ -31,8 +32,10 @@ const GRAMMAR: [&str; 33] = [
     "CANCEL RESTORE [ FROM ? ]",
     "CREATE [ READ ONLY ] REPOSITORY ? WITH BROKER [ ? ] ON LOCATION ? [ PROPERTIES (?) ]",
     "CREATE DATABASE [ IF NOT EXISTS ] ?",
-    "CREATE TABLE [ IF NOT EXISTS ] ? (?) [ DUPLICATE KEY (?) ] [ AGGREGATE KEY (?) ] [ UNIQUE KEY (?) ] \
-     [ PRIMARY KEY (?) ] [ COMMENT ? ] [ PARTITION BY ? (?) (?) ] [ DISTRIBUTED BY HASH (?) [ BUCKETS ? ] ] \
+    "CREATE TABLE [ IF NOT EXISTS ] ? (?) [ DUPLICATE KEY (?) ] [ AGGREGATE KEY (?) ] [ UNIQUE KEY \
+     (?) ] \
+     [ PRIMARY KEY (?) ] [ COMMENT ? ] [ PARTITION BY ? (?) (?) ] \
+     [ DISTRIBUTED BY HASH (?) [ BUCKETS ? ] ] \
      [ PROPERTIES (?) ]",
     "DROP DATABASE [ IF EXISTS ] ?",
     "DROP REPOSITORY ?",
@@ -60,8 +63,9 @@ const TRUNCATE: &str = "TRUNCATE TABLE ? [ PARTITION (?) ]";
 /// What `TAIL` stands for.
 const TAIL: [&str; 4] = ["LIKE", "WHERE", "ORDER BY", "LIMIT"];
 
-/// What may follow `text`: words of the grammar for the statement that is being written, those that begin as the
-/// word at the end of the text does. Nothing inside strings, and nothing where a name is expected.
+/// What may follow `text`: words of the grammar for the statement that is being written, those that
+/// begin as the word at the end of the text does. Nothing inside strings, and nothing where a name
+/// is expected.
 pub fn complete(text: &str) -> Completion {
     let lexed = lex(text);
     let nothing = Completion {

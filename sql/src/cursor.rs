@@ -1,5 +1,5 @@
-//! A place in a list of tokens, and the small steps that every rule of the grammar is made of. Owns the words of
-//! syntax errors; knows no statement.
+//! A place in a list of tokens, and the small steps that every rule of the grammar is made of. Owns
+//! the words of syntax errors; knows no statement.
 
 use std::collections::BTreeMap;
 
@@ -232,8 +232,8 @@ impl<'a> Cursor<'a> {
         outcome
     }
 
-    /// A name, bare or between backquotes; `what` it names stands in the error. Parts joined by `-` without a
-    /// blank, as labels often are, are one name.
+    /// A name, bare or between backquotes; `what` it names stands in the error. Parts joined by `-`
+    /// without a blank, as labels often are, are one name.
     pub(crate) fn ident(&mut self, what: &str) -> Result<String, SqlError> {
         let expected = format!("the name of a {what}");
         let name = match self.peek() {
@@ -343,8 +343,8 @@ impl<'a> Cursor<'a> {
         self.list(|cursor| cursor.ident(what))
     }
 
-    /// The partitions behind PARTITION or PARTITIONS: `(p, …)` or one name without parentheses; names may be
-    /// strings.
+    /// The partitions behind PARTITION or PARTITIONS: `(p, …)` or one name without parentheses;
+    /// names may be strings.
     pub(crate) fn partition_names(&mut self) -> Result<Vec<String>, SqlError> {
         if self.is_token(&Token::LParen) {
             self.list(|cursor| cursor.ident_or_string("partition"))
@@ -381,7 +381,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `[{FROM|IN} db]`
-    pub(crate) fn from_database(&mut self) -> Result<Option<String>, SqlError> {
+    pub(crate) fn of_database(&mut self) -> Result<Option<String>, SqlError> {
         if self.eat_any(&["FROM", "IN"]) {
             Ok(Some(self.ident("database")?))
         } else {

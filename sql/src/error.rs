@@ -1,4 +1,5 @@
-//! What a client sees of a failure: number, SQLSTATE, symbol and text. Owns the one table of codes; decides nothing.
+//! What a client sees of a failure: number, SQLSTATE, symbol and text. Owns the one table of codes;
+//! decides nothing.
 
 use std::fmt;
 
@@ -250,8 +251,8 @@ impl From<Refusal> for SqlError {
     }
 }
 
-/// The condition behind an error of the storage. Its texts begin with the kind of thing they name, which tells
-/// an unknown database from an unknown table.
+/// The condition behind an error of the storage. Its texts begin with the kind of thing they name,
+/// which tells an unknown database from an unknown table.
 fn storage_code(kind: ErrorKind, message: &str) -> Code {
     let names = |what: &str| {
         message

@@ -1,4 +1,5 @@
-//! From text to tokens with places. Owns the dialect of the tokenizer and the cut at `;`; knows no grammar.
+//! From text to tokens with places. Owns the dialect of the tokenizer and the cut at `;`; knows no
+//! grammar.
 
 use std::any::TypeId;
 
@@ -7,7 +8,8 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Code, SqlError};
 
-/// MySQL's words and strings, but `/*! … */` is a comment like any other: what it holds is for MySQL.
+/// MySQL's words and strings, but `/*! … */` is a comment like any other: what it holds is for
+/// MySQL.
 #[derive(Debug)]
 struct Words(MySqlDialect);
 
@@ -68,7 +70,8 @@ pub(crate) struct Lexed {
     pub(crate) error: Option<SqlError>,
 }
 
-/// Turns byte offsets out of the lines and columns that the tokenizer counts. Places must be asked for in order.
+/// Turns byte offsets out of the lines and columns that the tokenizer counts. Places must be asked
+/// for in order.
 struct Walker<'a> {
     chars: std::str::Chars<'a>,
     at: usize,
@@ -143,8 +146,8 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// Whether `text` ends inside a string, a quoted name or a comment, or without the `;` that ends its last
-/// statement: a shell then reads another line.
+/// Whether `text` ends inside a string, a quoted name or a comment, or without the `;` that ends
+/// its last statement: a shell then reads another line.
 pub fn is_unfinished(text: &str) -> bool {
     let lexed = lex(text);
     lexed.error.is_some()

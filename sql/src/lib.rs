@@ -1,9 +1,10 @@
 //! Text to statements, views to result tables. Pure: no I/O, no threads, no clock.
 //!
-//! [`parse`], [`parse_one`] and [`statements`] read the grammar of StarRocks and Apache Doris for backup and restore,
-//! and the statements around them. [`Backup::request`], [`Restore::request`] and [`CreateRepository::request`] turn
-//! them into what the engine takes. The functions of [`show`] make [`ResultTable`]s of what the engine and the
-//! storage show; [`Statement::arrange`] applies LIKE, WHERE, ORDER BY and LIMIT; [`output`] writes the result.
+//! [`parse()`], [`parse_one`] and [`statements`] read the grammar of StarRocks and Apache Doris for
+//! backup and restore, and the statements around them. [`Backup::request`], [`Restore::request`]
+//! and [`CreateRepository::request`] turn them into what the engine takes. The functions of
+//! [`show`] make [`ResultTable`]s of what the engine and the storage show; [`Statement::arrange`]
+//! applies LIKE, WHERE, ORDER BY and LIMIT; [`output`] writes the result.
 //!
 //! ```
 //! use holdfast_sql::{Statement, parse_one};

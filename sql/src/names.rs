@@ -1,5 +1,5 @@
-//! Which names a statement may give to something new. The storage holds the same rules and judges last; here they
-//! are checked early, for the error numbers that clients know.
+//! Which names a statement may give to something new. The storage holds the same rules and judges
+//! last; here they are checked early, for the error numbers that clients know.
 
 use crate::error::{Code, SqlError};
 
@@ -21,7 +21,8 @@ fn is_object(name: &str) -> bool {
 
 fn bad_object(code: Code, what: &str, name: &str) -> SqlError {
     let text = format!(
-        "{what} name '{}' is not allowed, expected a letter or '_' and then letters, digits, '_' or \
+        "{what} name '{}' is not allowed, expected a letter or '_' and then letters, digits, '_' \
+         or \
          '-', at most {MAX_NAME}",
         name.escape_debug()
     );

@@ -6,8 +6,9 @@ use crate::statement::Statement;
 /// The one principal with every privilege.
 pub const ADMIN: &str = "root";
 
-/// Whether `user` may run `statement`. Everything about repositories, brokers, backups and restores, SHOW included,
-/// the views of partitions and tablets that serve to plan them, and changes of the cluster need ADMIN.
+/// Whether `user` may run `statement`. Everything about repositories, brokers, backups and
+/// restores, SHOW included, the views of partitions and tablets that serve to plan them, and
+/// changes of the cluster need ADMIN.
 ///
 /// # Errors
 /// `ACCESS_DENIED` (5203) with the user and the statement.
@@ -16,7 +17,8 @@ pub fn check(user: &str, statement: &Statement) -> Result<(), SqlError> {
         return Ok(());
     }
     let text = format!(
-        "access denied: user '{}' may not run {}, expected a user with the ADMIN privilege ({ADMIN})",
+        "access denied: user '{}' may not run {}, expected a user with the ADMIN privilege \
+         ({ADMIN})",
         user.escape_debug(),
         statement.name()
     );

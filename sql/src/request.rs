@@ -1,5 +1,6 @@
-//! From parsed BACKUP, RESTORE and CREATE REPOSITORY to what the engine takes. Checks all that can be known without
-//! looking anything up: labels, objects of kinds that do not exist here, properties and their contradictions.
+//! From parsed BACKUP, RESTORE and CREATE REPOSITORY to what the engine takes. Checks all that can
+//! be known without looking anything up: labels, objects of kinds that do not exist here,
+//! properties and their contradictions.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +36,9 @@ impl Backup {
     /// The request to the engine.
     ///
     /// # Errors
-    /// `NO_DATABASE_SELECTED`, `BAD_LABEL`, `BAD_PROPERTY`, `DUPLICATE_OBJECT`, `UNSUPPORTED` for kinds of objects
-    /// that do not exist here, `BAD_TABLE_NAME` for a table written with a database.
+    /// `NO_DATABASE_SELECTED`, `BAD_LABEL`, `BAD_PROPERTY`, `DUPLICATE_OBJECT`, `UNSUPPORTED` for
+    /// kinds of objects that do not exist here, `BAD_TABLE_NAME` for a table written with a
+    /// database.
     pub fn request(&self, session: Option<&str>) -> Result<BackupRequest, SqlError> {
         let database = database_or_session(self.database.as_deref(), session)?;
         names::check_label(&self.label)?;
@@ -53,8 +55,8 @@ impl Backup {
 }
 
 impl Restore {
-    /// The request to the engine. The target database is `DATABASE x AS y` → y, `DATABASE x` → x, else the `db.`
-    /// before the label, else the session's.
+    /// The request to the engine. The target database is `DATABASE x AS y` → y, `DATABASE x` → x,
+    /// else the `db.` before the label, else the session's.
     ///
     /// # Errors
     /// As [`Backup::request`].
@@ -85,7 +87,8 @@ impl CreateRepository {
     /// The request to the engine, which checks the name.
     ///
     /// # Errors
-    /// `BAD_LOCATION` where the location is empty or its scheme does not fit the kind that WITH names.
+    /// `BAD_LOCATION` where the location is empty or its scheme does not fit the kind that WITH
+    /// names.
     pub fn request(&self) -> Result<RepositoryRequest, SqlError> {
         if self.location.trim().is_empty() {
             let text = "the location is empty, expected an address such as file:///srv/backup";
@@ -268,7 +271,8 @@ fn backup_properties(properties: &Properties) -> Result<Option<u64>, SqlError> {
     ])?;
     if let Some(kind) = reader.text("type") {
         if kind.eq_ignore_ascii_case("incremental") {
-            let text = "property 'type' is 'incremental', expected 'full': every full backup already \
+            let text = "property 'type' is 'incremental', expected 'full': every full backup \
+                already \
                         sends only what changed";
             return Err(SqlError::new(Code::BadProperty, text));
         }
@@ -338,7 +342,8 @@ fn restore_properties(
         Some(text) if !text.is_empty() => text.to_owned(),
         _ => {
             let text = format!(
-                "Missing backup_timestamp property, expected PROPERTIES (\"backup_timestamp\" = \"…\") as \
+                "Missing backup_timestamp property, expected PROPERTIES (\"backup_timestamp\" = \
+                 \"…\") as \
                  SHOW SNAPSHOT ON {} prints it",
                 request.repository
             );
@@ -366,7 +371,8 @@ fn replication(reader: &Reader<'_>) -> Result<Replication, SqlError> {
     match (count, reader.switch("reserve_replica")?) {
         (Some(count), Some(true)) => {
             let text = format!(
-                "properties 'replication_num' = '{count}' and 'reserve_replica' = 'true' contradict each \
+                "properties 'replication_num' = '{count}' and 'reserve_replica' = 'true' \
+                 contradict each \
                  other, expected one of them"
             );
             Err(SqlError::new(Code::BadProperty, text))
@@ -381,7 +387,8 @@ fn clean(reader: &Reader<'_>, selection: &Selection) -> Result<Clean, SqlError> 
     let tables = reader.switch("clean_tables")? == Some(true);
     let partitions = reader.switch("clean_partitions")? == Some(true);
     if tables && *selection != Selection::All {
-        let text = "property 'clean_tables' is 'true' beside ON or EXCLUDE, expected it only where the whole \
+        let text = "property 'clean_tables' is 'true' beside ON or EXCLUDE, expected it only where \
+            the whole \
                     database is restored";
         return Err(SqlError::new(Code::BadProperty, text));
     }
@@ -393,7 +400,8 @@ fn clean(reader: &Reader<'_>, selection: &Selection) -> Result<Clean, SqlError> 
     };
     if partitions && let Some(object) = listed {
         let text = format!(
-            "property 'clean_partitions' is 'true' beside a partition list of table '{}', expected it only \
+            "property 'clean_partitions' is 'true' beside a partition list of table '{}', expected \
+             it only \
              where whole tables are restored",
             object.table
         );

@@ -1,5 +1,5 @@
-//! Which properties are secrets, and what stands in their place when one would be shown. No secret leaves this
-//! crate in a text that it makes.
+//! Which properties are secrets, and what stands in their place when one would be shown. No secret
+//! leaves this crate in a text that it makes.
 
 /// What stands in place of a secret.
 pub const MASK: &str = "******";
@@ -35,8 +35,8 @@ pub fn mask<'a>(key: &str, value: &'a str) -> &'a str {
     if is_secret(key) { MASK } else { value }
 }
 
-/// A location as it may be shown: the password of `scheme://user:password@host` and the values of secret query
-/// parameters are masked.
+/// A location as it may be shown: the password of `scheme://user:password@host` and the values of
+/// secret query parameters are masked.
 pub fn mask_location(location: &str) -> String {
     let (body, query) = match location.split_once('?') {
         Some((body, query)) => (body, Some(query)),

@@ -1,4 +1,5 @@
-//! Statements as owned data: what a text asks for, before anything is looked up. Parses nothing and checks nothing.
+//! Statements as owned data: what a text asks for, before anything is looked up. Parses nothing and
+//! checks nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +22,8 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// The text where it holds no secret; else what kind of statement it is, its properties left out.
+    /// The text where it holds no secret; else what kind of statement it is, its properties left
+    /// out.
     pub fn loggable(&self) -> String {
         match &self.statement {
             Statement::CreateRepository(create) => {
@@ -32,7 +34,8 @@ impl Parsed {
     }
 }
 
-/// `PROPERTIES ("k" = "v", …)`. Keys are case-sensitive and unique. `Debug` hides the values of secret keys.
+/// `PROPERTIES ("k" = "v", …)`. Keys are case-sensitive and unique. `Debug` hides the values of
+/// secret keys.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(pub BTreeMap<String, String>);
 
@@ -278,8 +281,8 @@ impl Statement {
         }
     }
 
-    /// Keeps of `table` what the statement's LIKE, WHERE, ORDER BY and LIMIT ask for, in that order. A statement
-    /// without them gets the table as it is.
+    /// Keeps of `table` what the statement's LIKE, WHERE, ORDER BY and LIMIT ask for, in that
+    /// order. A statement without them gets the table as it is.
     ///
     /// # Errors
     /// `UNKNOWN_COLUMN` where WHERE or ORDER BY names a column that the table lacks.
@@ -492,8 +495,8 @@ pub struct AddedPartition {
     pub replication_num: Option<u32>,
 }
 
-/// The `VALUES …` of a partition, as written. A tuple has one literal's text per column; `MAXVALUE` stands for
-/// itself.
+/// The `VALUES …` of a partition, as written. A tuple has one literal's text per column; `MAXVALUE`
+/// stands for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionValues {
     /// `LESS THAN (…)`

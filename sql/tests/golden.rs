@@ -1,4 +1,6 @@
-//! Each SHOW in its three formats, held against the texts in `golden/`. `HOLDFAST_BLESS=1` writes them anew.
+//! Each SHOW in its three formats, held against the texts in `golden/`. `HOLDFAST_BLESS=1` writes
+//! them anew.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::too_many_lines)] // A test fails by panicking.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -433,8 +435,10 @@ fn table_info(text: &str) -> TableInfo {
 #[test]
 fn show_partitions_and_show_create_table() {
     let mut range = table_info(
-        "CREATE TABLE orders (day DATE, n INT) PARTITION BY RANGE(day) (PARTITION p1 VALUES LESS THAN \
-         ('2024-01-01'), PARTITION p2 VALUES LESS THAN ('2025-01-01')) DISTRIBUTED BY HASH(day, n) BUCKETS 2 \
+        "CREATE TABLE orders (day DATE, n INT) PARTITION BY RANGE(day) (PARTITION p1 VALUES LESS \
+         THAN \
+         ('2024-01-01'), PARTITION p2 VALUES LESS THAN ('2025-01-01')) DISTRIBUTED BY \
+         HASH(day, n) BUCKETS 2 \
          PROPERTIES ('replication_num' = '3')",
     );
     range.partitions[1].access = Access::Overwriting(OpId(44));

@@ -1,4 +1,6 @@
-//! The grammar by example: every statement in its forms, and wrong ones with the condition they meet.
+//! The grammar by example: every statement in its forms, and wrong ones with the condition they
+//! meet.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::too_many_lines)] // A test fails by panicking.
 
 use holdfast_engine::RepositoryAccess;
 use holdfast_sql::{
@@ -25,7 +27,8 @@ fn every_statement_is_known_by_its_name() {
             "CREATE REPOSITORY",
         ),
         (
-            "CREATE REPOSITORY r WITH BROKER 'b' ON LOCATION 'x' PROPERTIES ('a'='1', \"b\" = \"2\")",
+            "CREATE REPOSITORY r WITH BROKER 'b' ON LOCATION 'x' PROPERTIES ('a'='1', \"b\" = \
+             \"2\")",
             "CREATE REPOSITORY",
         ),
         (
@@ -205,7 +208,8 @@ fn both_grammars_of_backup_mean_the_same() {
 #[test]
 fn objects_of_every_kind_are_read() {
     let Statement::Backup(backup) = one(
-        "BACKUP DATABASE d SNAPSHOT l TO r ON (t, VIEW v, MATERIALIZED VIEWS m, FUNCTION f, ALL VIEWS, \
+        "BACKUP DATABASE d SNAPSHOT l TO r ON (t, VIEW v, MATERIALIZED VIEWS m, FUNCTION f, ALL \
+         VIEWS, \
          table PARTITION (p), x TEMPORARY PARTITION q)",
     ) else {
         panic!("no backup")

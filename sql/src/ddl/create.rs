@@ -136,7 +136,8 @@ fn partitions(
     Ok((partitioning, partitions))
 }
 
-const CLAUSES: &str = "ENGINE, a key clause, COMMENT, PARTITION BY, DISTRIBUTED BY, PROPERTIES or the end of the statement";
+const CLAUSES: &str = "ENGINE, a key clause, COMMENT, PARTITION BY, DISTRIBUTED BY, PROPERTIES or \
+    the end of the statement";
 
 fn clauses(cursor: &mut Cursor<'_>) -> Result<Clauses, SqlError> {
     let mut out = Clauses::default();

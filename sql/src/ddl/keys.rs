@@ -67,7 +67,8 @@ pub(super) fn known_columns(
     Ok(out)
 }
 
-/// The keys of the clause, or those of a table without one; sets the nullness that primary keys bring.
+/// The keys of the clause, or those of a table without one; sets the nullness that primary keys
+/// bring.
 pub(super) fn keys(drafts: &mut [Draft], clause: Option<Keys>) -> Result<Keys, SqlError> {
     let columns: Vec<Column> = drafts.iter().map(|draft| draft.column.clone()).collect();
     let keys = match clause {
@@ -129,7 +130,8 @@ fn default_keys(columns: &[Column]) -> Result<Keys, SqlError> {
     match columns.first() {
         Some(first) if names.is_empty() => {
             let text = format!(
-                "the first column '{}' of type {} cannot be a key, expected one that can, or a key clause",
+                "the first column '{}' of type {} cannot be a key, expected one that can, or a key \
+                 clause",
                 first.name, first.data_type
             );
             Err(wrong(text))
@@ -146,7 +148,8 @@ fn check_order(columns: &[Column], keys: &Keys) -> Result<(), SqlError> {
         let at = columns.get(i).map_or("", |column| column.name.as_str());
         if at != name {
             let text = format!(
-                "column {} of {} is '{name}', expected '{at}': key columns are the first columns of the \
+                "column {} of {} is '{name}', expected '{at}': key columns are the first columns \
+                 of the \
                  table, in its order",
                 i + 1,
                 words(keys.kind)
@@ -172,7 +175,8 @@ fn check_sortable(column: &Column, clause: &str) -> Result<(), SqlError> {
         return Ok(());
     }
     let text = format!(
-        "column '{}' of type {} in {clause}, expected a BOOLEAN, integer, DECIMAL, date or text type",
+        "column '{}' of type {} in {clause}, expected a BOOLEAN, integer, DECIMAL, date or text \
+         type",
         column.name, column.data_type
     );
     Err(wrong(text))
@@ -191,7 +195,8 @@ fn check_aggregations(columns: &[Column], keys: &Keys) -> Result<(), SqlError> {
                 words(keys.kind)
             ),
             (None, false) if keys.kind == KeysType::Aggregate => format!(
-                "column '{name}' has no aggregation, expected one such as SUM in a table with AGGREGATE KEY"
+                "column '{name}' has no aggregation, expected one such as SUM in a table with \
+                 AGGREGATE KEY"
             ),
             _ => continue,
         };
@@ -200,7 +205,8 @@ fn check_aggregations(columns: &[Column], keys: &Keys) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Columns that rows are placed by: in a table whose rows with equal keys become one, they are key columns.
+/// Columns that rows are placed by: in a table whose rows with equal keys become one, they are key
+/// columns.
 pub(super) fn check_placing(
     columns: &[Column],
     keys: &Keys,
@@ -250,7 +256,8 @@ pub(super) fn distribution(
         }
         _ if keys.kind == KeysType::Duplicate => Ok(Distribution::Random),
         Some(_) => Err(wrong(format!(
-            "DISTRIBUTED BY RANDOM in a table with {}, expected HASH: rows with equal keys must meet in one \
+            "DISTRIBUTED BY RANDOM in a table with {}, expected HASH: rows with equal keys must \
+             meet in one \
              bucket",
             words(keys.kind)
         ))),

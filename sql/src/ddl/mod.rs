@@ -1,5 +1,5 @@
-//! What tables are: CREATE TABLE and ADD PARTITION from text to the storage's model with every check that needs no
-//! catalog, and back to text. The storage judges last.
+//! What tables are: CREATE TABLE and ADD PARTITION from text to the storage's model with every
+//! check that needs no catalog, and back to text. The storage judges last.
 
 mod columns;
 mod create;

@@ -1,4 +1,5 @@
-//! Partitions: their clauses, the values held against the column types, and that no two take the same rows.
+//! Partitions: their clauses, the values held against the column types, and that no two take the
+//! same rows.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -235,10 +236,12 @@ impl<'a> Shape<'a> {
                 self.range(name, Some(lower), Some(upper))
             }
             PartitionValues::In(_) => Err(wrong(format!(
-                "partition '{name}' has VALUES IN, expected a range in a table partitioned by {kind}"
+                "partition '{name}' has VALUES IN, expected a range in a table partitioned by \
+                 {kind}"
             ))),
             _ => Err(wrong(format!(
-                "partition '{name}' has a range, expected VALUES IN in a table partitioned by {kind}"
+                "partition '{name}' has a range, expected VALUES IN in a table partitioned by \
+                 {kind}"
             ))),
         }
     }
@@ -322,7 +325,8 @@ impl<'a> Shape<'a> {
         };
         types::normal_literal(*class, text).ok_or_else(|| {
             wrong(format!(
-                "value '{}' of partition '{name}', expected a value of column '{column}' ({class:?})",
+                "value '{}' of partition '{name}', expected a value of column '{column}' \
+                 ({class:?})",
                 text.escape_debug()
             ))
         })
@@ -380,12 +384,14 @@ fn meta(draft: &AddedPartition, bounds: Bounds, defaults: Defaults) -> Partition
 }
 
 impl AddedPartition {
-    /// The partition as it would stand beside `existing` in a table of `schema`. Buckets and replicas that the
-    /// statement does not give are those of the table's last partition. LESS THAN begins at the highest end below.
+    /// The partition as it would stand beside `existing` in a table of `schema`. Buckets and
+    /// replicas that the statement does not give are those of the table's last partition. LESS THAN
+    /// begins at the highest end below.
     ///
     /// # Errors
     /// `BAD_PARTITION` where the table is not partitioned or the values do not fit its columns,
-    /// `PARTITION_EXISTS` where the name is taken, `OVERLAPPING_PARTITION` with the first partition that it meets.
+    /// `PARTITION_EXISTS` where the name is taken, `OVERLAPPING_PARTITION` with the first partition
+    /// that it meets.
     pub fn resolve(
         &self,
         schema: &TableSchema,
@@ -501,7 +507,8 @@ fn check_disjoint(partitions: &[PartitionMeta]) -> Result<(), SqlError> {
 
 fn overlap(first: &str, second: &str, what: &str) -> SqlError {
     let text = format!(
-        "partitions '{first}' and '{second}' both take {what}, expected each row in one (LESS THAN ranges are \
+        "partitions '{first}' and '{second}' both take {what}, expected each row in one (LESS THAN \
+         ranges are \
          listed in ascending order)"
     );
     SqlError::new(Code::OverlappingPartition, text)

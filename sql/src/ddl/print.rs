@@ -1,4 +1,5 @@
-//! Tables and repositories back to the statements that make them. What is printed parses to the same again.
+//! Tables and repositories back to the statements that make them. What is printed parses to the
+//! same again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -178,12 +179,12 @@ fn values(bounds: &Bounds) -> String {
         Bounds::Range {
             lower: None,
             upper: None,
-        } => "VALUES [(MINVALUE), (MAXVALUE))".to_owned(),
+        } => "VALUES LESS THAN MAXVALUE".to_owned(),
         Bounds::Range {
             lower: None,
             upper: Some(upper),
         } => {
-            format!("VALUES [(MINVALUE), {})", tuple(upper))
+            format!("VALUES LESS THAN {}", tuple(upper))
         }
         Bounds::Range {
             lower: Some(lower),
@@ -215,8 +216,8 @@ fn values(bounds: &Bounds) -> String {
     }
 }
 
-/// The CREATE REPOSITORY statement of a repository; secret properties are masked, so that it makes the same
-/// repository only once they are filled in.
+/// The CREATE REPOSITORY statement of a repository; secret properties are masked, so that it makes
+/// the same repository only once they are filled in.
 pub fn create_repository_text(
     view: &RepositoryView,
     properties: &BTreeMap<String, String>,

@@ -1,3 +1,7 @@
+//! Tables and partitions by example: right ones, and wrong ones with the condition they
+//! meet.
+#![allow(clippy::too_many_lines)] // One table of examples each.
+
 use holdfast_storage::model::{Bounds, Distribution, KeysType, PartitionMeta, Partitioning};
 
 use crate::error::SqlError;
@@ -43,7 +47,8 @@ fn bounds(partitions: &[PartitionMeta]) -> Vec<Bounds> {
 
 const LINEITEM: &str = "IF NOT EXISTS tpch.lineitem (
     l_shipdate DATE NOT NULL, l_orderkey BIGINT NOT NULL COMMENT \"the \\\"order\\\"\",
-    l_quantity DECIMAL(15, 2) DEFAULT '0', l_comment varchar(44) NULL, l_seen datetime default current_timestamp,
+    l_quantity DECIMAL(15, 2) DEFAULT '0', l_comment varchar(44) NULL,
+    l_seen datetime default current_timestamp,
     l_tags ARRAY<MAP<INT,ARRAY<STRING>>>, l_more STRUCT<a int, `b c`: ARRAY<INT>>
   ) ENGINE = olap
   DUPLICATE KEY(l_shipdate, L_ORDERKEY)
@@ -125,11 +130,14 @@ fn what_is_printed_parses_to_the_same_table() {
         "t (k INT, v STRING DEFAULT 'a\\\\b\"c') PRIMARY KEY(k) DISTRIBUTED BY HASH(k)",
         "t (k INT, c VARCHAR(9)) PARTITION BY LIST(c) (PARTITION a VALUES IN ('x', \"it's\"), \
          PARTITION b VALUES IN ('MAXVALUE') ('replication_num'='2'))",
-        "t (k INT, c DATE) PARTITION BY LIST(c, k) (PARTITION a VALUES IN (('2024-01-01', 1), ('2024-01-01', -2)))",
+        "t (k INT, c DATE) PARTITION BY LIST(c, k) (PARTITION a VALUES IN (('2024-01-01', 1), \
+         ('2024-01-01', -2)))",
         "t (k INT, c INT) PARTITION BY RANGE(k, c) (PARTITION a VALUES LESS THAN (1, MAXVALUE), \
          PARTITION b VALUES LESS THAN (5))",
-        "t (k INT) PARTITION BY RANGE(k) () DISTRIBUTED BY HASH(k) BUCKETS 7 PROPERTIES ('replication_num'='3')",
-        "t () PARTITION BY LIST () (PARTITION `a b` VALUES IN ('a b')) DISTRIBUTED BY HASH () BUCKETS 2",
+        "t (k INT) PARTITION BY RANGE(k) () DISTRIBUTED BY HASH(k) BUCKETS 7 PROPERTIES \
+         ('replication_num'='3')",
+        "t () PARTITION BY LIST () (PARTITION `a b` VALUES IN ('a b')) DISTRIBUTED BY HASH () \
+         BUCKETS 2",
     ] {
         let first = create(text).unwrap();
         let printed = create_table_text(&first.table.table, &first.schema, &first.partitions);
@@ -428,7 +436,8 @@ fn wrong_partitions_meet_their_condition() {
 #[test]
 fn an_added_partition_finds_its_place() {
     let table = create(
-        "t (k INT) PARTITION BY RANGE(k) (PARTITION a VALUES [(10), (20)), PARTITION b VALUES [(30), (40))) \
+        "t (k INT) PARTITION BY RANGE(k) (PARTITION a VALUES [(10), (20)), PARTITION b VALUES \
+         [(30), (40))) \
          DISTRIBUTED BY HASH(k) BUCKETS 5 PROPERTIES ('replication_num'='2')",
     )
     .unwrap();
@@ -470,7 +479,8 @@ fn an_added_partition_finds_its_place() {
 #[test]
 fn a_table_without_partitions_keeps_its_numbers_for_the_first() {
     let table = create(
-        "t (k INT) PARTITION BY RANGE(k) () DISTRIBUTED BY HASH(k) BUCKETS 7 PROPERTIES ('replication_num'='3')",
+        "t (k INT) PARTITION BY RANGE(k) () DISTRIBUTED BY HASH(k) BUCKETS 7 PROPERTIES \
+         ('replication_num'='3')",
     )
     .unwrap();
     assert!(table.partitions.is_empty());

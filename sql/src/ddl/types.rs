@@ -48,8 +48,10 @@ const DECIMALS: [&str; 7] = [
     "NUMERIC",
 ];
 
-const KNOWN: &str = "BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, LARGEINT, FLOAT, DOUBLE, DECIMAL(p,s), DATE, \
-                     DATETIME, CHAR(n), VARCHAR(n), STRING, VARBINARY, JSON, VARIANT, BITMAP, HLL, PERCENTILE, \
+const KNOWN: &str = "BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, LARGEINT, FLOAT, DOUBLE, \
+    DECIMAL(p,s), DATE, \
+                     DATETIME, CHAR(n), VARCHAR(n), STRING, VARBINARY, JSON, VARIANT, BITMAP, HLL, \
+                     PERCENTILE, \
                      ARRAY<..>, MAP<..,..> or STRUCT<..>";
 
 const MAX_CHAR: u32 = 255;
@@ -188,8 +190,8 @@ pub(super) fn max_bytes(data_type: &str) -> Option<usize> {
         .then(|| rest.trim_end_matches(')').parse().ok())?
 }
 
-/// The literal `text` of a column of `class` in its normal spelling, so that equal values are equal texts; `None` where it
-/// is not a value of the class.
+/// The literal `text` of a column of `class` in its normal spelling, so that equal values are equal
+/// texts; `None` where it is not a value of the class.
 pub(super) fn normal_literal(class: Class, text: &str) -> Option<String> {
     match class {
         Class::Integer => text

@@ -1,4 +1,5 @@
-//! LIKE: `%` stands for any text, `_` for one character, an escape takes the next character as it is.
+//! LIKE: `%` stands for any text, `_` for one character, an escape takes the next character as it
+//! is.
 
 /// A pattern ready to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,8 @@ enum Step {
 }
 
 impl Pattern {
-    /// The pattern of `text`; `escape` = `None` gives no character a special meaning but `%` and `_`.
+    /// The pattern of `text`; `escape` = `None` gives no character a special meaning but `%` and
+    /// `_`.
     pub fn new(text: &str, escape: Option<char>) -> Self {
         let mut steps = Vec::new();
         let mut chars = text.chars();
@@ -38,7 +40,8 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut step, mut at) = (0, 0);
-        // Where to go on after the last `%`: it takes one character more each time the rest does not fit.
+        // Where to go on after the last `%`: it takes one character more each time the rest does
+        // not fit.
         let mut retry: Option<(usize, usize)> = None;
         while at < text.len() {
             match self.0.get(step) {

@@ -1,5 +1,5 @@
-//! The end that every SHOW with rows takes: LIKE, WHERE, ORDER BY, LIMIT, over the columns of its result. Works on
-//! finished rows only; knows no job.
+//! The end that every SHOW with rows takes: LIKE, WHERE, ORDER BY, LIMIT, over the columns of its
+//! result. Works on finished rows only; knows no job.
 
 mod expr;
 mod like;
@@ -89,11 +89,12 @@ impl Tail {
         Ok(tail)
     }
 
-    /// The rows of `table` that the tail asks for. `like_column` names the column of LIKE; "" or a column that
-    /// the table lacks stands for the first.
+    /// The rows of `table` that the tail asks for. `like_column` names the column of LIKE; "" or a
+    /// column that the table lacks stands for the first.
     ///
     /// # Errors
-    /// `UNKNOWN_COLUMN` where WHERE or ORDER BY names a column that the table lacks; also when it has no rows.
+    /// `UNKNOWN_COLUMN` where WHERE or ORDER BY names a column that the table lacks; also when it
+    /// has no rows.
     pub fn apply(&self, table: ResultTable, like_column: &str) -> Result<ResultTable, SqlError> {
         let ResultTable { columns, mut rows } = table;
         let find = |name: &str| find_column(&columns, name);

@@ -1,3 +1,5 @@
+//! Conditions, order and limits by example.
+
 use crate::parse_one;
 use crate::show::ResultTable;
 

@@ -2,8 +2,8 @@
 
 use crate::show::ResultTable;
 
-/// The result as one line without its end: an array of objects whose members stand in column order, every value a
-/// string or null; `[]` where there are no rows.
+/// The result as one line without its end: an array of objects whose members stand in column order,
+/// every value a string or null; `[]` where there are no rows.
 pub fn json(result: &ResultTable) -> String {
     let names: Vec<String> = result
         .columns

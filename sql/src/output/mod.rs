@@ -1,4 +1,5 @@
-//! Results as text: JSON and CSV for programs, tables for people. Pure functions; nothing is printed here.
+//! Results as text: JSON and CSV for programs, tables for people. Pure functions; nothing is
+//! printed here.
 
 mod csv;
 mod json;

@@ -1,10 +1,12 @@
-//! Tables for people: aligned columns, or one line a value where a row is too wide. May change at any time.
+//! Tables for people: aligned columns, or one line a value where a row is too wide. May change at
+//! any time.
 
 use unicode_width::UnicodeWidthStr;
 
 use crate::show::ResultTable;
 
-/// The result as a table with borders; where it is wider than `width` (in terminal columns), as [`vertical`].
+/// The result as a table with borders; where it is wider than `width` (in terminal columns), as
+/// [`vertical`].
 pub fn table(result: &ResultTable, width: Option<usize>) -> String {
     let cells: Vec<Vec<Vec<String>>> = result
         .rows

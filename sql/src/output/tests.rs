@@ -1,3 +1,5 @@
+//! Each format, byte by byte.
+
 use super::*;
 use crate::show::ResultTable;
 

@@ -1,4 +1,5 @@
-//! BACKUP, RESTORE and CANCEL, in the older grammar (`SNAPSHOT db.label`) and the newer (`DATABASE db`).
+//! BACKUP, RESTORE and CANCEL, in the older grammar (`SNAPSHOT db.label`) and the newer (`DATABASE
+//! db`).
 
 use crate::cursor::Cursor;
 use crate::error::{Code, SqlError};
@@ -89,7 +90,7 @@ pub(super) fn cancel(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     if cursor.eat_all(&["FOR", "EXTERNAL"]) {
         return Err(objects::no_catalogs());
     }
-    let database = cursor.from_database()?;
+    let database = cursor.of_database()?;
     cursor.finish_or("FROM, IN or the end of the statement")?;
     Ok(if backup {
         Statement::CancelBackup { database }
@@ -106,7 +107,8 @@ fn either(
     match (named, before_label) {
         (Some(named), Some(before)) => {
             let text = format!(
-                "syntax error: DATABASE '{named}' stands beside the database of '{before}.{label}', \
+                "syntax error: DATABASE '{named}' stands beside the database of \
+                 '{before}.{label}', \
                  expected one of the two"
             );
             Err(SqlError::new(Code::Syntax, text))

@@ -1,5 +1,5 @@
-//! From text to statements: the cut at `;`, and which rule a statement's first words call. The rules of each family
-//! lie in a file of their own.
+//! From text to statements: the cut at `;`, and which rule a statement's first words call. The
+//! rules of each family lie in a file of their own.
 
 mod admin;
 mod job;
@@ -48,8 +48,8 @@ pub fn parse_one(text: &str) -> Result<Parsed, SqlError> {
     }
 }
 
-/// The statements of `text` one after the other, so that those before a wrong one can run. Ends after the first
-/// error.
+/// The statements of `text` one after the other, so that those before a wrong one can run. Ends
+/// after the first error.
 pub fn statements(text: &str) -> Statements<'_> {
     Statements {
         text,

@@ -1,4 +1,5 @@
-//! The objects of BACKUP and RESTORE: ON, EXCLUDE, and the clauses for kinds of objects that exist elsewhere.
+//! The objects of BACKUP and RESTORE: ON, EXCLUDE, and the clauses for kinds of objects that exist
+//! elsewhere.
 
 use sqlparser::tokenizer::Token;
 

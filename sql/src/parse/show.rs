@@ -9,8 +9,12 @@ use crate::statement::{ShowJobs, ShowSnapshot, SnapshotPick, Statement, Width};
 
 use super::admin;
 
-const KINDS: &str = "BACKENDS, BACKUP, BRIEF RESTORE, BROKER, CREATE REPOSITORY, CREATE TABLE, DATABASES, \
+const KINDS: &str = "BACKENDS, BACKUP, BRIEF RESTORE, BROKER, CREATE REPOSITORY, CREATE TABLE, \
+    DATABASES, \
                      PARTITIONS, REPOSITORIES, RESTORE, SNAPSHOT, TABLES or TABLET";
+
+/// Makes a SHOW of nothing but its tail.
+type MakeShow = fn(Tail) -> Statement;
 
 /// What follows SHOW.
 pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
@@ -30,7 +34,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     if cursor.eat("CREATE") {
         return create(cursor);
     }
-    let plain: [(&[&str], fn(Tail) -> Statement); 4] = [
+    let plain: [(&[&str], MakeShow); 4] = [
         (&["REPOSITORIES"], Statement::ShowRepositories),
         (&["BROKER", "BROKERS"], Statement::ShowBroker),
         (&["BACKENDS"], Statement::ShowBackends),
@@ -43,7 +47,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     }
     cursor.eat("FULL");
     if cursor.eat("TABLES") {
-        let database = cursor.from_database()?;
+        let database = cursor.of_database()?;
         return Ok(Statement::ShowTables {
             database,
             tail: Tail::parse(cursor)?,
@@ -66,7 +70,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 }
 
 fn jobs(cursor: &mut Cursor<'_>, width: Width) -> Result<ShowJobs, SqlError> {
-    let database = cursor.from_database()?;
+    let database = cursor.of_database()?;
     Ok(ShowJobs {
         database,
         width,
@@ -125,8 +129,8 @@ fn snapshot(cursor: &mut Cursor<'_>) -> Result<ShowSnapshot, SqlError> {
     })
 }
 
-/// The labels or the exact snapshot that a WHERE names; `None` for any other condition, which is then held against
-/// the columns.
+/// The labels or the exact snapshot that a WHERE names; `None` for any other condition, which is
+/// then held against the columns.
 fn snapshot_pick(filter: &Expr) -> Result<Option<SnapshotPick>, SqlError> {
     if equals(filter, "TIMESTAMP").is_some() {
         let text = "WHERE TIMESTAMP without SNAPSHOT, expected WHERE SNAPSHOT = '..' \

@@ -1,3 +1,7 @@
+//! Requests by example: right ones, and wrong ones with the condition they
+//! meet.
+#![allow(clippy::too_many_lines)] // One table of examples each.
+
 use super::*;
 use crate::parse_one;
 use crate::statement::Statement;
@@ -184,7 +188,8 @@ fn restore_properties_become_fields() {
     let rich = restore(
         "d.l FROM r",
         ", 'allow_load'='TRUE', 'replication_num'='2', 'reserve_replica'='false', \
-         'clean_tables'='true', 'clean_partitions'='true', 'atomic_restore'='true', 'timeout'='86400'",
+         'clean_tables'='true', 'clean_partitions'='true', 'atomic_restore'='true', \
+          'timeout'='86400'",
     )
     .unwrap();
     assert_eq!(rich.allow_load, AllowLoad::UntouchedPartitions);

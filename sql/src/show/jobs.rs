@@ -1,9 +1,10 @@
 //! SHOW BACKUP (14 columns of StarRocks, then ours) and SHOW RESTORE (18, then ours).
 //!
-//! Ours are: Repository; Timestamp (the snapshot's, backup only); Tablets and Files of the job; DataSize, its bytes;
-//! UploadedBytes or DownloadedBytes, what crossed the broker; ReusedBytes, what did not need to; Objects, remote
-//! files written or read; Tasks, `done/total` of the present state; ElapsedSeconds; Root, the hash of the root
-//! manifest (backup only). Sizes are plain numbers of bytes.
+//! Ours are: Repository; Timestamp (the snapshot's, backup only); Tablets and Files of the job;
+//! DataSize, its bytes; UploadedBytes or DownloadedBytes, what crossed the broker; ReusedBytes,
+//! what did not need to; Objects, remote files written or read; Tasks, `done/total` of the present
+//! state; ElapsedSeconds; Root, the hash of the root manifest (backup only). Sizes are plain
+//! numbers of bytes.
 
 use std::sync::Arc;
 
@@ -75,7 +76,8 @@ const RESTORE: [&str; 27] = [
 /// What `SHOW BRIEF RESTORE` leaves out.
 const NOT_BRIEF: [&str; 3] = ["RestoreObjs", "Progress", "TaskErrMsg"];
 
-/// The backups among `jobs`, in their order. `progress` gives what the running tasks of a job reported last.
+/// The backups among `jobs`, in their order. `progress` gives what the running tasks of a job
+/// reported last.
 pub fn backups(
     jobs: &[Arc<JobView>],
     progress: &dyn Fn(JobId) -> Vec<TaskProgress>,

@@ -1,6 +1,6 @@
-//! Result tables: columns and rows of text, made from what readers see of the engine and the storage. Pure: time
-//! and zone come in with the call. Column order and value formats are those of StarRocks; columns of our own stand
-//! behind them.
+//! Result tables: columns and rows of text, made from what readers see of the engine and the
+//! storage. Pure: time and zone come in with the call. Column order and value formats are those of
+//! StarRocks; columns of our own stand behind them.
 
 mod cluster;
 mod jobs;
@@ -44,8 +44,8 @@ impl ResultTable {
         }
     }
 
-    /// The value of the named column (without regard to case) in a row; `None` also where there is no such row or
-    /// column.
+    /// The value of the named column (without regard to case) in a row; `None` also where there is
+    /// no such row or column.
     pub fn value(&self, row: usize, column: &str) -> Option<&str> {
         let at = self
             .columns

@@ -12,7 +12,8 @@ use crate::statement::SnapshotPick;
 
 use super::{Clock, ResultTable};
 
-/// The repositories. `error` gives what the last failed contact left, with its moment in ms since the epoch.
+/// The repositories. `error` gives what the last failed contact left, with its moment in ms since
+/// the epoch.
 pub fn repositories(
     views: &[Arc<RepositoryView>],
     error: &dyn Fn(&str) -> Option<(u64, String)>,
@@ -58,7 +59,8 @@ pub fn create_repository(
 pub struct SnapshotRow {
     /// The label.
     pub label: String,
-    /// The timestamps of its finished snapshots, oldest first; more than one only where two clusters raced.
+    /// The timestamps of its finished snapshots, oldest first; more than one only where two
+    /// clusters raced.
     pub timestamps: Vec<String>,
     /// What is wrong with it, in the repository's words.
     pub problem: Option<String>,
@@ -87,9 +89,9 @@ pub struct SnapshotDetail {
     pub files: u64,
 }
 
-/// SHOW SNAPSHOT. The list has Snapshot, Timestamp, Status; where labels are named, Database and Details follow; with a
-/// label and a timestamp the order is Snapshot, Timestamp, Database, Details, Status. Ours come last: Cluster, Root, and
-/// DataSize and Files where details are.
+/// SHOW SNAPSHOT. The list has Snapshot, Timestamp, Status; where labels are named, Database and
+/// Details follow; with a label and a timestamp the order is Snapshot, Timestamp, Database,
+/// Details, Status. Ours come last: Cluster, Root, and DataSize and Files where details are.
 pub fn snapshots(pick: &SnapshotPick, rows: &[SnapshotRow]) -> ResultTable {
     let mut table = match pick {
         SnapshotPick::All => {

@@ -1,10 +1,10 @@
-//! SHOW CREATE TABLE, SHOW PARTITIONS (22 columns of StarRocks, then ours) and SHOW TABLET (24, then ours; 10 for one
-//! tablet).
+//! SHOW CREATE TABLE, SHOW PARTITIONS (22 columns of StarRocks, then ours) and SHOW TABLET (24,
+//! then ours; 10 for one tablet).
 //!
-//! Sizes are plain numbers of bytes, so that they add up: a partition's DataSize counts one replica, its StorageSize all
-//! of them, and the DataSize of its tablets' rows, one per replica, sums up to StorageSize. RowCount is 0: rows are
-//! unknown. Ours are, of a partition: Tablets, Files, RestoreJob (the job that holds it); of a tablet: PartitionName,
-//! Bucket, Files.
+//! Sizes are plain numbers of bytes, so that they add up: a partition's DataSize counts one
+//! replica, its StorageSize all of them, and the DataSize of its tablets' rows, one per replica,
+//! sums up to StorageSize. RowCount is 0: rows are unknown. Ours are, of a partition: Tablets,
+//! Files, RestoreJob (the job that holds it); of a tablet: PartitionName, Bucket, Files.
 
 use holdfast_storage::model::{
     Access, BackendId, Bounds, Distribution, PartitionInfo, Partitioning, TableInfo, TableSchema,
@@ -126,8 +126,8 @@ fn distribution_key(distribution: &Distribution) -> String {
     }
 }
 
-/// `[types: [DATE]; keys: [2024-01-01]; ..types: [DATE]; keys: [2024-02-01]; )` of a range, `('a', 'b')` or
-/// `(('a', '1'), ('b', '2'))` of a list.
+/// `[types: [DATE]; keys: [2024-01-01]; ..types: [DATE]; keys: [2024-02-01]; )` of a range, `('a',
+/// 'b')` or `(('a', '1'), ('b', '2'))` of a list.
 fn bounds_text(schema: &TableSchema, bounds: &Bounds) -> String {
     match bounds {
         Bounds::All => String::new(),
@@ -171,7 +171,8 @@ fn bounds_text(schema: &TableSchema, bounds: &Bounds) -> String {
 pub struct TabletRow {
     /// The tablet.
     pub tablet: TabletId,
-    /// The replica, where replicas have ids of their own; else any number that tells the tablet's replicas apart.
+    /// The replica, where replicas have ids of their own; else any number that tells the tablet's
+    /// replicas apart.
     pub replica: u64,
     /// The backend that owns it.
     pub backend: BackendId,

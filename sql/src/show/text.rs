@@ -15,8 +15,8 @@ pub(crate) fn time(ms: u64, offset: i32) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Years begin in March inside, so that the leap day is the
-/// last of its year.
+/// Year, month and day of a day counted from 1970-01-01. Years begin in March inside, so that the
+/// leap day is the last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
     const DAYS_400: i64 = 146_097;
     let shifted = days + 719_468;
@@ -46,7 +46,8 @@ pub(crate) fn backup_objects(database: &str, objects: &[ObjectRef]) -> String {
     objects.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// `tbl PARTITIONS [p1, p2], tbl2 AS alias, DROP tbl3`: a partition named like its table is left out.
+/// `tbl PARTITIONS [p1, p2], tbl2 AS alias, DROP tbl3`: a partition named like its table is left
+/// out.
 pub(crate) fn restore_objects(objects: &[ObjectRef], drops: &[ObjectRef]) -> String {
     let one = |object: &ObjectRef| {
         let partitions: Vec<&str> = object
@@ -69,7 +70,8 @@ pub(crate) fn restore_objects(objects: &[ObjectRef], drops: &[ObjectRef]) -> Str
     kept.chain(dropped).collect::<Vec<_>>().join(", ")
 }
 
-/// `taskId=beId, taskId=beId`, at most 100, then how many more. Work of the coordinator has backend -1.
+/// `taskId=beId, taskId=beId`, at most 100, then how many more. Work of the coordinator has backend
+/// -1.
 pub(crate) fn unfinished(runs: &[TaskRun]) -> String {
     let total: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
     let each = runs.iter().flat_map(|run| {
