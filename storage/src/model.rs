@@ -234,7 +234,7 @@ pub enum Bounds {
     },
     /// Exactly these tuples, one literal's text per partition column.
     List {
-        /// The tuples. A partition made by a load of partition P has the one item [P].
+        /// The tuples. A partition made by a load of partition P has the one item `[P]`.
         items: Vec<Vec<String>>,
     },
 }

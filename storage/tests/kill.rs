@@ -1,6 +1,12 @@
 //! Kills a process in the middle of loads, drops and restores, again and again, and looks at what
 //! the next opening finds: everything acknowledged, nothing half, no table between old and new.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test, and its child talks by stdout"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -176,79 +182,109 @@ fn number_of(files: &BTreeMap<String, Vec<u8>>) -> u64 {
     numbers[0]
 }
 
+/// What the children have acknowledged so far.
+#[derive(Default)]
+struct Acknowledged {
+    loaded: Vec<u64>,
+    restored: u64,
+    /// No number above this was begun.
+    begun: u64,
+}
+
+/// Two tables of two buckets and two replicas, which the restores overwrite.
+fn make_tables(root: &Path) {
+    let storage = open(root);
+    for table in ["r1", "r2"] {
+        let source = root.join("0-0");
+        fs::write(&source, content("restore", 0)).unwrap();
+        let mut request = LoadRequest::new("db", table, vec![source]);
+        (request.buckets, request.replication_num) = (2, 2);
+        storage.load(&request).unwrap();
+    }
+}
+
+/// Lets a child work for some time, kills it and gathers what it had acknowledged.
+fn run_and_kill(root: &Path, time: Duration, known: &mut Acknowledged) {
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env(CHILD, format!("{} {}", known.begun, root.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
+    std::thread::sleep(time);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    for line in reader.join().unwrap() {
+        if let Some(number) = line.strip_prefix("loaded ") {
+            known.loaded.push(number.parse().unwrap());
+        } else if let Some(number) = line.strip_prefix("restored ") {
+            known.restored = number.parse().unwrap();
+        }
+    }
+    // At most one load and its restore beyond the acknowledged ones were under way.
+    known.begun = known.loaded.last().copied().unwrap_or(0).max(known.begun) + 1;
+}
+
+/// Looks at both restored tables: of one restore, not older than acknowledged, and open.
+fn check_restores(storage: &LocalStorage, root: &Path, known: &mut Acknowledged) {
+    let numbers = || ["r1", "r2"].map(|table| number_of(&read_table(storage, root, table)));
+    let found = numbers();
+    assert_eq!(found[0], found[1], "both tables change in one step");
+    assert!(
+        (known.restored..=known.begun).contains(&found[0]),
+        "{found:?}"
+    );
+    storage.retain_only(&[]).unwrap();
+    assert_eq!(numbers(), found, "ending what was left changes no data");
+    known.restored = found[0];
+    for table in storage.tables("db").unwrap() {
+        assert_eq!(table.access, Access::Normal, "{}", table.name);
+    }
+}
+
+/// Looks at the loads: all acknowledged ones are there, each whole.
+fn check_loads(storage: &LocalStorage, root: &Path, known: &Acknowledged) {
+    let Ok(_) = storage.table_details("db", "loads") else {
+        assert!(known.loaded.is_empty());
+        return;
+    };
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for (name, bytes) in read_table(storage, root, "loads") {
+        let number = name.split('-').next().unwrap().parse().unwrap();
+        assert_eq!(bytes, content("load", number));
+        *counts.entry(number).or_default() += 1;
+    }
+    assert!(
+        counts.values().all(|n| *n == FILES),
+        "a load is whole or absent: {counts:?}"
+    );
+    assert!(
+        known.loaded.iter().all(|n| counts.contains_key(n)),
+        "{counts:?}"
+    );
+}
+
 #[test]
 fn a_kill_at_any_moment_loses_nothing_acknowledged_and_leaves_nothing_half() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    {
-        let storage = open(root);
-        for table in ["r1", "r2"] {
-            let source = root.join("0-0");
-            fs::write(&source, content("restore", 0)).unwrap();
-            let mut request = LoadRequest::new("db", table, vec![source]);
-            (request.buckets, request.replication_num) = (2, 2);
-            storage.load(&request).unwrap();
-        }
-    }
-    let (mut loaded, mut restored, mut started) = (Vec::new(), 0_u64, 0_u64);
+    make_tables(root);
+    let mut known = Acknowledged::default();
     for round in 0..ROUNDS {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture"])
-            .env(CHILD, format!("{started} {}", root.display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(150 + round * 67 % 300));
-        process.kill().unwrap();
-        process.wait().unwrap();
-        for line in reader.join().unwrap() {
-            if let Some(number) = line.strip_prefix("loaded ") {
-                loaded.push(number.parse::<u64>().unwrap());
-            } else if let Some(number) = line.strip_prefix("restored ") {
-                restored = number.parse().unwrap();
-            }
-        }
+        run_and_kill(
+            root,
+            Duration::from_millis(150 + round * 67 % 300),
+            &mut known,
+        );
         let storage = open(root);
-        let last = loaded.last().copied().unwrap_or(0).max(started);
-        // At most one load and one restore beyond the acknowledged ones were under way.
-        started = last + 1;
-        let both = [
-            number_of(&read_table(&storage, root, "r1")),
-            number_of(&read_table(&storage, root, "r2")),
-        ];
-        assert_eq!(both[0], both[1], "both tables change in one step");
-        assert!(
-            both[0] == restored || both[0] > restored && both[0] <= started,
-            "{both:?}"
-        );
-        storage.retain_only(&[]).unwrap();
-        assert_eq!(number_of(&read_table(&storage, root, "r1")), both[0]);
-        restored = both[0];
-        for table in storage.tables("db").unwrap() {
-            assert_eq!(table.access, Access::Normal, "{}", table.name);
-        }
-        if loaded.is_empty() {
-            continue;
-        }
-        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-        for (name, bytes) in read_table(&storage, root, "loads") {
-            let number = name.split('-').next().unwrap().parse().unwrap();
-            assert_eq!(bytes, content("load", number));
-            *counts.entry(number).or_default() += 1;
-        }
-        assert!(
-            counts.values().all(|n| *n == FILES),
-            "a load is whole or absent: {counts:?}"
-        );
-        assert!(
-            loaded.iter().all(|n| counts.contains_key(n)),
-            "{loaded:?} in {counts:?}"
-        );
+        check_restores(&storage, root, &mut known);
+        check_loads(&storage, root, &known);
     }
     assert!(
-        loaded.len() as u64 >= ROUNDS / 2,
-        "too few loads to mean anything: {loaded:?}"
+        known.loaded.len() as u64 >= ROUNDS / 2,
+        "too few loads: {:?}",
+        known.loaded
     );
 }

@@ -104,7 +104,7 @@ impl LocalStorage {
         backend: BackendId,
         tablets: &[TabletId],
     ) -> Result<(), Error> {
-        let dir = self.backend_dir(backend)?;
+        let dir = self.live_dir(&self.ledger.read(), backend.0)?;
         let snapshot = dir.snapshot(op);
         let mut due = Vec::new();
         {

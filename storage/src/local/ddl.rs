@@ -329,6 +329,10 @@ pub(super) fn check_new_partition(
             "partition '{name}' does not fit its table, expected {expected}"
         ));
     }
+    if !overlaps(&meta.bounds, &meta.bounds) {
+        let text = format!("partition '{name}' takes no row, expected bounds that take some");
+        return wrong(text);
+    }
     if let Some(same) = others.iter().find(|o| o.name == *name) {
         return Err(exists(&format!("partition '{}'", same.name)));
     }

@@ -11,6 +11,10 @@ use crate::digest::{Digest, Digested};
 use crate::model::{OpId, Token};
 use crate::{Error, ErrorKind};
 
+/// After this many written bytes of one file the system is told to begin writing them back, so that
+/// the sync at the end finds little left to do.
+const WRITE_BACK: u64 = 8 * 1024 * 1024;
+
 /// Bytes moved by one read or write of a copy.
 pub(crate) const PIECE: usize = 1024 * 1024;
 
@@ -155,6 +159,27 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
 
 pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
     File::create_new(path).map_err(|e| failed("create", path, &e))
+}
+
+/// Begins the writing back of large files as they grow. Nobody waits for it, and nothing depends on
+/// it: durable is only what was synced.
+#[derive(Default)]
+pub(crate) struct WriteBack {
+    begun: u64,
+}
+
+impl WriteBack {
+    /// Told after each write how long the file has become.
+    pub(crate) fn wrote(&mut self, file: &File, len: u64) {
+        let Some(due) = std::num::NonZeroU64::new(len - self.begun) else {
+            return;
+        };
+        if due.get() >= WRITE_BACK {
+            // For dirty pages this means: begin to write them; only clean ones would be dropped.
+            let _ = rustix::fs::fadvise(file, self.begun, Some(due), rustix::fs::Advice::DontNeed);
+            self.begun = len;
+        }
+    }
 }
 
 /// Writes a file whole and syncs it; the caller syncs the folder.

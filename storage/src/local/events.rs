@@ -3,7 +3,7 @@
 //!
 //! Payloads are frozen: a changed one is a new kind with an upcast. What is open-ended (a schema, a
 //! partition's bounds) is carried as JSON text of the model type, so that a field added there needs
-//! no new kind. No rule is checked here; [`super::state`] says what each event means.
+//! no new kind. No rule is checked here; `State` says what each event means.
 
 use holdfast_journal::{StreamId, events};
 

@@ -1,5 +1,6 @@
 //! Ingestion: copies the files of a load to all replicas of their tablets, hashing each in the same
-//! pass, and makes them durable. Knows nothing of the catalog; what it wrote is named by nobody yet.
+//! pass, and makes them durable. Knows nothing of the catalog; what it wrote is named by nobody
+//! yet.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::disk::{PIECE, create_new, failed, make_dirs, remove_tree, sync_file};
+use super::disk::{PIECE, WriteBack, create_new, failed, make_dirs, remove_tree, sync_file};
 use super::walk::Source;
 use super::{LocalStorage, parallel, source_failed};
 use crate::digest::{Digest, Digested};
@@ -125,6 +126,7 @@ fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Di
     }
     let mut buffer = vec![0_u8; PIECE.min(source.len as usize + 1)];
     let mut digest = Digest::new();
+    let mut write_back: Vec<WriteBack> = folders.iter().map(|_| WriteBack::default()).collect();
     loop {
         let got = match from.read(&mut buffer) {
             Ok(0) => break,
@@ -133,9 +135,10 @@ fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Di
             Err(e) => return Err(source_failed("read", path, &e)),
         };
         digest.update(&buffer[..got]);
-        for (file, path) in &mut targets {
-            file.write_all(&buffer[..got])
-                .map_err(|e| failed("write", path, &e))?;
+        for ((file, path), write_back) in targets.iter_mut().zip(&mut write_back) {
+            let written = file.write_all(&buffer[..got]);
+            written.map_err(|e| failed("write", path, &e))?;
+            write_back.wrote(file, digest.len());
         }
         meter.bytes(got as u64);
     }

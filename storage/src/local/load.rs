@@ -276,7 +276,7 @@ impl LocalStorage {
             );
             let mut folders = Vec::new();
             for backend in plan.replicas.get(bucket).into_iter().flatten() {
-                let dir = self.layout.backend(&state.backend(*backend)?.name);
+                let dir = self.live_dir(&state, *backend)?;
                 folders.push(dir.chunk(tablet, chunk));
             }
             tablets.push(TabletLoad {

@@ -185,6 +185,21 @@ impl LocalStorage {
         Ok(self.layout.backend(&self.ledger.read().backend(id.0)?.name))
     }
 
+    /// The folder of a backend that is there; its disk may be gone, and then nothing may be written
+    /// where it was mounted.
+    fn live_dir(&self, state: &State, id: u64) -> Result<BackendDir, Error> {
+        let name = &state.backend(id)?.name;
+        let dir = self.layout.backend(name);
+        if is_alive(&dir) {
+            return Ok(dir);
+        }
+        let text = format!(
+            "backend '{name}' is not there: '{}' is missing",
+            shown(&dir.data())
+        );
+        Err(Error::new(ErrorKind::ReplicaFault, text))
+    }
+
     /// The folders of all backends.
     fn backend_dirs(&self) -> Vec<BackendDir> {
         self.ledger

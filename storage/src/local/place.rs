@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::disk::{digest_file, entries, failed, make_dirs, parse_token, remove_file, token_dir};
+use super::disk::{
+    WriteBack, digest_file, entries, failed, make_dirs, parse_token, remove_file, token_dir,
+};
 use super::lists::{decode, encode};
 use crate::digest::{Digest, Digested};
 use crate::model::{FileEntry, FileHash, SEGMENT_BYTES, TabletId, Token};
@@ -330,6 +332,7 @@ pub(crate) struct Writing {
     entry: FileEntry,
     path: PathBuf,
     file: File,
+    write_back: WriteBack,
     digest: Digest,
 }
 
@@ -356,6 +359,7 @@ impl Writing {
             entry,
             path,
             file,
+            write_back: WriteBack::default(),
             digest: Digest::new(),
         })
     }
@@ -378,6 +382,7 @@ impl StagedFile for Writing {
             .write_all(bytes)
             .map_err(|e| failed("write", &self.path, &e))?;
         self.digest.update(bytes);
+        self.write_back.wrote(&self.file, self.digest.len());
         Ok(())
     }
 

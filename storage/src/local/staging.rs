@@ -107,10 +107,7 @@ impl LocalStorage {
             let text = format!("operation {op} has no target tablet {tablet} on backend {backend}");
             return Err(Error::new(ErrorKind::NotFound, text));
         }
-        Ok(self
-            .layout
-            .backend(&state.backend(backend.0)?.name)
-            .place(op, tablet.0))
+        Ok(self.live_dir(&state, backend.0)?.place(op, tablet.0))
     }
 
     /// A place that was staged, now or by an earlier opening; `token` may write there.

@@ -2,6 +2,7 @@
 //! `tests/restore.rs`.
 
 mod contract;
+mod golden;
 mod restore;
 
 use super::*;
@@ -475,6 +476,10 @@ fn tables_and_partitions_are_made_and_dropped() {
         kind(s.add_partition("db", "t", range("p2", "30", "40"))),
         ErrorKind::Exists
     );
+    assert_eq!(
+        kind(s.add_partition("db", "t", range("p3", "30", "20"))),
+        ErrorKind::Invalid
+    );
     s.add_partition("db", "t", range("p3", "20", "30")).unwrap();
     s.drop_partition("db", "t", "p1").unwrap();
     assert_eq!(kind(s.drop_partition("db", "t", "p1")), ErrorKind::NotFound);
@@ -596,4 +601,47 @@ fn a_checkpoint_opens_to_the_same_catalog_as_the_whole_log() {
     holdfast_journal::replay(&*journal, &mut replayed).unwrap();
     assert_eq!(postcard::to_stdvec(&*from_checkpoint.read()).unwrap(), live);
     assert_eq!(postcard::to_stdvec(&replayed).unwrap(), live);
+}
+
+#[test]
+fn nothing_is_written_where_a_missing_backend_was() {
+    let mut bench = Bench::new();
+    let all = files(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
+    bench.load("t", "p", &all);
+    let gone = bench.root().join("backends/backend-2");
+    let away = bench.dir.path().join("away");
+    bench.storage = None;
+    fs::rename(&gone, &away).unwrap();
+    bench.reopen();
+    let alive: Vec<bool> = bench
+        .s()
+        .backends()
+        .unwrap()
+        .iter()
+        .map(|b| b.alive)
+        .collect();
+    assert_eq!(alive, [true, false, true]);
+    assert_eq!(
+        bench.export("t"),
+        below("p", &all),
+        "the other replicas serve"
+    );
+    assert_eq!(
+        read_pinned(bench.s(), OpId(1), &pin_request("t")),
+        below("p", &all)
+    );
+    let e = bench
+        .try_load("t", "p", &files(&[("e", "1"), ("f", "2"), ("g", "3")]))
+        .unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::ReplicaFault && e.message().contains("backend-2"),
+        "{e}"
+    );
+    bench.load("t", "q", &all);
+    bench.s().release(OpId(1)).unwrap();
+    assert!(!gone.exists());
+    bench.storage = None;
+    fs::rename(&away, &gone).unwrap();
+    bench.reopen();
+    bench.load("t", "p", &files(&[("e", "1"), ("f", "2"), ("g", "3")]));
 }
