@@ -133,6 +133,57 @@ fn a_snapshot_made_meanwhile_that_cannot_be_read_keeps_everything() {
 }
 
 #[test]
+fn a_discard_after_the_marker_became_visible_harms_nothing() {
+    let (repository, broker) = in_memory();
+    let ctx = Context::new();
+    let job = Job::new(&repository, "one", NOON, 1);
+    let uploaded = job.upload(&sample()).unwrap();
+    let marker = job.marker(&uploaded).unwrap();
+    repository.put_marker(&ctx, "one", &marker).unwrap();
+    let done = repository
+        .discard(&ctx, &job.writer, "one", &uploaded.created)
+        .unwrap();
+    assert_eq!(
+        done,
+        Discarded {
+            deleted: 0,
+            kept: uploaded.created.len() as u64
+        }
+    );
+    assert_eq!(restore(&repository, "one", NOON).unwrap(), sample());
+    assert!(
+        paths(&broker)
+            .iter()
+            .all(|path| !path.starts_with("intents/"))
+    );
+}
+
+#[test]
+fn a_writer_that_begins_again_keeps_its_first_view_of_what_was_visible() {
+    let (repository, broker) = in_memory();
+    let ctx = Context::new();
+    let job = Job::new(&repository, "one", NOON, 1);
+    let uploaded = job.upload(&sample()).unwrap();
+    let intent = || {
+        broker
+            .get(&ctx, &object("intents/east-1"), 1 << 20)
+            .unwrap()
+    };
+    let first = intent();
+    Job::new(&repository, "two", NOON, 1)
+        .of("west")
+        .run(&sample());
+    // As after a restart in the middle of the upload.
+    repository.begin(&ctx, &job.writer).unwrap();
+    assert_eq!(intent(), first);
+    let done = repository
+        .discard(&ctx, &job.writer, "one", &uploaded.created)
+        .unwrap();
+    assert_eq!(done.deleted, 0);
+    assert_eq!(restore(&repository, "two", NOON).unwrap(), sample());
+}
+
+#[test]
 fn where_listings_may_be_late_nothing_is_deleted_and_backups_still_work() {
     let broker = MemoryBroker::new();
     let repository = open(Tapped::late(broker.clone()));

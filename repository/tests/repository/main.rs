@@ -8,6 +8,7 @@ mod discard;
 mod faults;
 mod format;
 mod harness;
+mod histories;
 mod labels;
 mod objects;
 mod reuse;
