@@ -22,7 +22,11 @@ fn civil_from_days(days: i128) -> (i128, i128, i128) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + i128::from(month <= 2);
     (year, month, day)
 }
@@ -34,9 +38,18 @@ mod tests {
     #[test]
     fn known_moments_read_as_they_should() {
         assert_eq!(snapshot_timestamp(0, 0), "1970-01-01-00-00-00-000");
-        assert_eq!(snapshot_timestamp(951_782_400_123, 0), "2000-02-29-00-00-00-123");
-        assert_eq!(snapshot_timestamp(1_767_225_599_999, 0), "2025-12-31-23-59-59-999");
-        assert_eq!(snapshot_timestamp(1_767_225_599_999, 3600), "2026-01-01-00-59-59-999");
+        assert_eq!(
+            snapshot_timestamp(951_782_400_123, 0),
+            "2000-02-29-00-00-00-123"
+        );
+        assert_eq!(
+            snapshot_timestamp(1_767_225_599_999, 0),
+            "2025-12-31-23-59-59-999"
+        );
+        assert_eq!(
+            snapshot_timestamp(1_767_225_599_999, 3600),
+            "2026-01-01-00-59-59-999"
+        );
         assert_eq!(snapshot_timestamp(0, -3600), "1969-12-31-23-00-00-000");
     }
 }

@@ -32,11 +32,23 @@ pub(crate) fn objects_in(objects: &[ObjectV1]) -> Vec<ObjectRef> {
 }
 
 pub(crate) fn lanes_out(lanes: &[Lane]) -> Vec<LaneV1> {
-    lanes.iter().map(|l| LaneV1 { backend: l.backend.map(|b| b.0), tasks: l.tasks }).collect()
+    lanes
+        .iter()
+        .map(|l| LaneV1 {
+            backend: l.backend.map(|b| b.0),
+            tasks: l.tasks,
+        })
+        .collect()
 }
 
 pub(crate) fn lanes_in(lanes: &[LaneV1]) -> Vec<Lane> {
-    lanes.iter().map(|l| Lane { backend: l.backend.map(BackendId), tasks: l.tasks }).collect()
+    lanes
+        .iter()
+        .map(|l| Lane {
+            backend: l.backend.map(BackendId),
+            tasks: l.tasks,
+        })
+        .collect()
 }
 
 pub(crate) fn status_code(number: u8) -> StatusCode {
@@ -146,7 +158,10 @@ pub(crate) fn restore_in(event: &RestoreSubmitted, cluster: &str) -> JobSpec {
             1 => Replication::Fixed(event.replication_num),
             _ => Replication::Reserve,
         },
-        clean: Clean { tables: event.clean_tables, partitions: event.clean_partitions },
+        clean: Clean {
+            tables: event.clean_tables,
+            partitions: event.clean_partitions,
+        },
         existed: objects_in(&event.existed),
         timeout_seconds: event.timeout_seconds,
         cluster: cluster.to_owned(),

@@ -103,11 +103,6 @@ impl Core {
         &self.state
     }
 
-    /// Why the engine takes no more input, if it does not.
-    pub(crate) fn poisoned(&self) -> Option<&str> {
-        self.poisoned.as_deref()
-    }
-
     /// The next monotonic time after `now` at which a turn is due without any input.
     pub(crate) fn next_wake(&self, now: Now) -> Option<u64> {
         next_wake(&self.state, now)
@@ -121,7 +116,9 @@ impl Core {
             }
             return Turned::default();
         }
-        let put_off = std::mem::take(&mut self.put_off).into_iter().map(Asked::silent);
+        let put_off = std::mem::take(&mut self.put_off)
+            .into_iter()
+            .map(Asked::silent);
         let asked: Vec<Asked> = put_off.chain(asked).collect();
         let mut events = Vec::new();
         let mut answers = Vec::new();
@@ -225,7 +222,10 @@ impl Core {
     /// Nothing of the turn is in the journal: the state becomes again what the journal says, and what workers told is
     /// kept for a later turn. Commands are refused, so that nobody waits on a full disk.
     fn go_back(&mut self, events: &[Event], inputs: Vec<Input>, why: &str) {
-        log::warn!("the journal's disk is full, {} events wait: {why}", events.len());
+        log::warn!(
+            "the journal's disk is full, {} events wait: {why}",
+            events.len()
+        );
         let mut replayed = Replay::new();
         if let Err(e) = replay(self.journal.as_ref(), &mut replayed) {
             self.poisoned = Some(format!("the journal cannot be read: {e}"));
@@ -238,8 +238,10 @@ impl Core {
                 self.running.remove(&(JobId(e.job), e.task, e.attempt));
             }
         }
-        self.put_off =
-            inputs.into_iter().filter(|input| matches!(input, Input::Completion(_))).collect();
+        self.put_off = inputs
+            .into_iter()
+            .filter(|input| matches!(input, Input::Completion(_)))
+            .collect();
         self.poisoned = None;
         self.registry.update(self.state.repositories.values());
     }
@@ -273,7 +275,10 @@ impl Core {
         for event in events {
             self.effect(&event);
         }
-        Turned { events: count, put_off }
+        Turned {
+            events: count,
+            put_off,
+        }
     }
 
     fn effect(&mut self, event: &Event) {
@@ -286,7 +291,8 @@ impl Core {
             Event::JobStopping(e) => self.executor.stop(JobId(e.job)),
             Event::WorkerFenced(e) => {
                 self.running.remove(&(JobId(e.job), e.task, e.attempt));
-                self.executor.abandon(JobId(e.job), TaskId(e.task), e.attempt);
+                self.executor
+                    .abandon(JobId(e.job), TaskId(e.task), e.attempt);
             }
             _ => {}
         }
@@ -297,7 +303,11 @@ impl Core {
         let job = self.state.jobs.get(&id)?;
         let phase = job.current()?;
         let index = phase.index_of(task)?;
-        let excluded = phase.trouble.get(&index).map(|t| t.excluded.as_slice()).unwrap_or_default();
+        let excluded = phase
+            .trouble
+            .get(&index)
+            .map(|t| t.excluded.as_slice())
+            .unwrap_or_default();
         Some(TaskOrder {
             job: id,
             task: phase.task(index),
@@ -346,7 +356,10 @@ fn answer(reply: Reply, decided: Result<Answer, Refusal>) {
 }
 
 fn unavailable(why: &str) -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, format!("the engine takes no more statements: {why}"))
+    Refusal::new(
+        RefusalCode::Unavailable,
+        format!("the engine takes no more statements: {why}"),
+    )
 }
 
 fn full() -> Refusal {

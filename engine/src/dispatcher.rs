@@ -21,7 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What the dispatcher is told.
 pub(crate) enum Message {
     /// Decide this.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// Stop after the present turn.
     Close,
 }
@@ -37,7 +37,11 @@ pub(crate) fn run(mut core: Core, lanes: &Lanes, clock: &Arc<dyn Clock>) {
     // The first turn has no input: it starts what the last opening left undone.
     let mut turned = core.turn(Vec::new(), now(clock));
     loop {
-        let wait = if turned.put_off { FULL_WAIT } else { wait_time(&core, now(clock)) };
+        let wait = if turned.put_off {
+            FULL_WAIT
+        } else {
+            wait_time(&core, now(clock))
+        };
         let mut inputs = Vec::new();
         let mut open = receive_first(lanes, wait, &mut inputs);
         while open && inputs.len() < BATCH {
@@ -55,7 +59,10 @@ pub(crate) fn run(mut core: Core, lanes: &Lanes, clock: &Arc<dyn Clock>) {
 }
 
 fn now(clock: &Arc<dyn Clock>) -> Now {
-    Now { wall_ms: clock.wall_ms(), mono_ms: clock.mono_ms() }
+    Now {
+        wall_ms: clock.wall_ms(),
+        mono_ms: clock.mono_ms(),
+    }
 }
 
 fn wait_time(core: &Core, now: Now) -> Duration {
@@ -72,7 +79,7 @@ fn completion(completion: Completion) -> Asked {
 fn receive_first(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> bool {
     select! {
         recv(lanes.messages) -> message => match message {
-            Ok(Message::Ask(asked)) => inputs.push(asked),
+            Ok(Message::Ask(asked)) => inputs.push(*asked),
             Ok(Message::Close) | Err(_) => return false,
         },
         recv(lanes.completions) -> done => match done {
@@ -88,7 +95,7 @@ fn receive_first(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> bool
 fn wait_for_message(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> bool {
     match lanes.messages.recv_timeout(wait) {
         Ok(Message::Ask(asked)) => {
-            inputs.push(asked);
+            inputs.push(*asked);
             true
         }
         Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => false,
@@ -99,7 +106,7 @@ fn wait_for_message(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> b
 /// Takes one more of each lane without waiting; says whether the engine stays open.
 fn receive_more(lanes: &Lanes, inputs: &mut Vec<Asked>) -> bool {
     match lanes.messages.try_recv() {
-        Ok(Message::Ask(asked)) => inputs.push(asked),
+        Ok(Message::Ask(asked)) => inputs.push(*asked),
         Ok(Message::Close) | Err(TryRecvError::Disconnected) => return false,
         Err(TryRecvError::Empty) => {}
     }

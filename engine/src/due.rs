@@ -22,7 +22,11 @@ pub struct Credits {
 
 impl Default for Credits {
     fn default() -> Self {
-        Self { workers: 4, per_backend: 4, coordinators: 4 }
+        Self {
+            workers: 4,
+            per_backend: 4,
+            coordinators: 4,
+        }
     }
 }
 
@@ -44,7 +48,11 @@ pub(crate) fn due(state: &State, credits: Credits, in_flight: &InFlight, now: No
             inputs.extend(late(job, now));
         }
     }
-    if inputs.is_empty() { starts(state, credits, in_flight, now) } else { inputs }
+    if inputs.is_empty() {
+        starts(state, credits, in_flight, now)
+    } else {
+        inputs
+    }
 }
 
 fn working(state: &State) -> impl Iterator<Item = &Job> {
@@ -67,7 +75,10 @@ fn late(job: &Job, now: Now) -> Vec<Input> {
         .running
         .iter()
         .filter(|(_, run)| run.since_mono_ms.max(asked).saturating_add(limit_ms) <= now.mono_ms)
-        .map(|(index, _)| Input::Fence { job: job.id, index: *index })
+        .map(|(index, _)| Input::Fence {
+            job: job.id,
+            index: *index,
+        })
         .collect()
 }
 
@@ -82,14 +93,20 @@ fn starts(state: &State, credits: Credits, in_flight: &InFlight, now: Now) -> Ve
         let before = inputs.len();
         for job in working(state).filter(|job| job.starts_tasks()) {
             let Some(phase) = job.current() else { continue };
-            let pool = if phase.work.is_fanned_out() { &mut workers } else { &mut coordinators };
+            let pool = if phase.work.is_fanned_out() {
+                &mut workers
+            } else {
+                &mut coordinators
+            };
             let taken = taken.entry(job.id).or_default();
             for span in &phase.spans {
                 let busy = span.backend.map(|b| backends.entry(b).or_insert(0));
                 if *pool == 0 || busy.as_ref().is_some_and(|n| **n >= credits.per_backend) {
                     continue;
                 }
-                let Some(index) = phase.first_ready(*span, taken, now.mono_ms) else { continue };
+                let Some(index) = phase.first_ready(*span, taken, now.mono_ms) else {
+                    continue;
+                };
                 taken.insert(index);
                 *pool -= 1;
                 if let Some(count) = busy {
@@ -107,12 +124,16 @@ fn starts(state: &State, credits: Credits, in_flight: &InFlight, now: Now) -> Ve
 /// The next monotonic time after `now` at which something becomes due by itself. What is due already and did not
 /// start waits for a credit, and a completion wakes the dispatcher for that.
 pub(crate) fn next_wake(state: &State, now: Now) -> Option<u64> {
-    working(state).filter_map(|job| job_wake(job, now.mono_ms)).min()
+    working(state)
+        .filter_map(|job| job_wake(job, now.mono_ms))
+        .min()
 }
 
 fn job_wake(job: &Job, now_mono_ms: u64) -> Option<u64> {
     let phase = job.current();
-    let waiting = phase.filter(|_| job.starts_tasks()).and_then(|phase| phase.next_wake_after(now_mono_ms));
+    let waiting = phase
+        .filter(|_| job.starts_tasks())
+        .and_then(|phase| phase.next_wake_after(now_mono_ms));
     let asked = job.stop.as_ref().map(|stop| stop.since_mono_ms);
     let late = phase.and_then(|phase| {
         let limit_ms = match phase.work {

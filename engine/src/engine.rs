@@ -77,15 +77,28 @@ impl Engine {
     /// Where the journal holds an event that could not have followed, where the storage's catalog is behind the
     /// journal, or where journal, storage or threads fail.
     pub fn open(parts: Parts) -> Result<Self, OpenError> {
-        let now = Now { wall_ms: parts.clock.wall_ms(), mono_ms: parts.clock.mono_ms() };
+        let now = Now {
+            wall_ms: parts.clock.wall_ms(),
+            mono_ms: parts.clock.mono_ms(),
+        };
         let cluster = format!("{:032x}", parts.entropy.random());
-        let mut state =
-            open_state(parts.journal.as_ref(), parts.storage.position(), cluster, now)?;
+        let mut state = open_state(
+            parts.journal.as_ref(),
+            parts.storage.position(),
+            cluster,
+            now,
+        )?;
         let live: Vec<JobId> = state.working.iter().copied().collect();
         let ops: Vec<OpId> = live.iter().map(|id| OpId(id.0)).collect();
-        parts.storage.retain_only(&ops).map_err(OpenError::environment)?;
+        parts
+            .storage
+            .retain_only(&ops)
+            .map_err(OpenError::environment)?;
         if let Err(e) = parts.blobs.retain_only(&live) {
-            log::warn!("work files of ended jobs stay until the next opening: {}", e.message);
+            log::warn!(
+                "work files of ended jobs stay until the next opening: {}",
+                e.message
+            );
         }
         let published = Arc::new(Published::default());
         state.changed = state.jobs.keys().copied().collect();
@@ -134,7 +147,10 @@ impl Engine {
             (Arc::clone(&registry), Arc::clone(&published)),
             credits,
         );
-        let lanes = Lanes { messages: message_rx, completions: done_rx };
+        let lanes = Lanes {
+            messages: message_rx,
+            completions: done_rx,
+        };
         let clock = Arc::clone(&parts.clock);
         let thread_published = Arc::clone(&published);
         let thread = std::thread::Builder::new()
@@ -175,7 +191,12 @@ impl Engine {
     /// Jobs that have not ended.
     pub fn active(&self) -> Vec<JobId> {
         let views = self.views();
-        views.jobs.iter().filter(|(_, view)| !view.has_ended()).map(|(id, _)| *id).collect()
+        views
+            .jobs
+            .iter()
+            .filter(|(_, view)| !view.has_ended())
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The job's view once it has ended, or as it is when `timeout` is over; `None` for an unknown job.
@@ -208,7 +229,10 @@ impl Engine {
     /// # Errors
     /// [`RefusalCode::NoJob`] where nothing of that kind runs, [`RefusalCode::NotCancellable`] past the commit event.
     pub fn cancel(&self, kind: JobKind, database: &str) -> Result<JobId, Refusal> {
-        self.ask_job(Input::Cancel { kind, database: database.to_owned() })
+        self.ask_job(Input::Cancel {
+            kind,
+            database: database.to_owned(),
+        })
     }
 
     /// CREATE REPOSITORY: proves access by using it, makes the remote side where it is absent, then records it.
@@ -229,7 +253,11 @@ impl Engine {
         };
         let broker = self
             .brokers
-            .connect(request.broker.as_deref(), &request.location, &request.properties)
+            .connect(
+                request.broker.as_deref(),
+                &request.location,
+                &request.properties,
+            )
             .map_err(|text| match &request.broker {
                 Some(_) => Refusal::new(RefusalCode::BrokerNotFound, text),
                 None => unusable(text),
@@ -237,14 +265,15 @@ impl Engine {
         let context = Context::new();
         let mode = match request.access {
             RepositoryAccess::ReadOnly => holdfast_repository::Mode::ReadOnly,
-            RepositoryAccess::ReadWrite => {
-                holdfast_repository::Mode::ReadWrite { created_at_ms: self.clock.wall_ms() }
-            }
+            RepositoryAccess::ReadWrite => holdfast_repository::Mode::ReadWrite {
+                created_at_ms: self.clock.wall_ms(),
+            },
         };
-        let opened =
-            holdfast_repository::Repository::open(&context, broker, &request.name, mode)
-                .map_err(|e| unusable(e.to_string()))?;
-        opened.probe(&context).map_err(|e| unusable(e.to_string()))?;
+        let opened = holdfast_repository::Repository::open(&context, broker, &request.name, mode)
+            .map_err(|e| unusable(e.to_string()))?;
+        opened
+            .probe(&context)
+            .map_err(|e| unusable(e.to_string()))?;
         let plain = serde_json::to_vec(&request.properties).map_err(|e| unusable(e.to_string()))?;
         let properties = self.vault.seal(&plain).map_err(unusable)?;
         let new = NewRepository {
@@ -314,9 +343,17 @@ impl Engine {
 
     fn ask(&self, input: Input) -> Result<Answer, Refusal> {
         let (reply, answer) = bounded(1);
-        let closed = || Refusal::new(RefusalCode::Unavailable, "the engine is closed; open it again");
+        let closed = || {
+            Refusal::new(
+                RefusalCode::Unavailable,
+                "the engine is closed; open it again",
+            )
+        };
         self.messages
-            .send(Message::Ask(Asked { input, reply: Some(reply) }))
+            .send(Message::Ask(Box::new(Asked {
+                input,
+                reply: Some(reply),
+            })))
             .map_err(|_| closed())?;
         answer.recv().map_err(|_| closed())?
     }
@@ -329,5 +366,8 @@ impl Drop for Engine {
 }
 
 fn unexpected(answer: Answer) -> Refusal {
-    Refusal::new(RefusalCode::Failed, format!("the engine answered {answer:?} to another question"))
+    Refusal::new(
+        RefusalCode::Failed,
+        format!("the engine answered {answer:?} to another question"),
+    )
 }

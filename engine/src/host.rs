@@ -22,7 +22,9 @@ pub struct SystemClock {
 impl SystemClock {
     /// Monotonic time begins now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
@@ -92,10 +94,14 @@ where
         properties: &BTreeMap<String, String>,
     ) -> Result<Arc<dyn Broker>, String> {
         if let Some(name) = broker {
-            return Err(format!("broker '{name}' is not registered; this node knows none by name"));
+            return Err(format!(
+                "broker '{name}' is not registered; this node knows none by name"
+            ));
         }
         if let Some(key) = properties.keys().next() {
-            return Err(format!("unknown property '{key}': this node's repositories take none"));
+            return Err(format!(
+                "unknown property '{key}': this node's repositories take none"
+            ));
         }
         self(location)
     }
@@ -129,7 +135,12 @@ mod tests {
     #[test]
     fn a_vault_without_a_key_refuses_any_property() {
         assert_eq!(NoSecrets.seal(b"{}").unwrap(), b"{}");
-        assert!(NoSecrets.seal(br#"{"password":"x"}"#).unwrap_err().contains("vault"));
+        assert!(
+            NoSecrets
+                .seal(br#"{"password":"x"}"#)
+                .unwrap_err()
+                .contains("vault")
+        );
     }
 
     #[test]

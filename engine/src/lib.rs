@@ -6,8 +6,8 @@
 //! [`Brokers`], [`Journal`](holdfast_journal::Journal) and the other seams.
 
 mod blobs;
-mod check;
 mod calendar;
+mod check;
 mod convert;
 mod core;
 mod decide;
@@ -38,10 +38,10 @@ mod work;
 pub use blobs::BrokerBlobs;
 pub use due::Credits;
 pub use engine::{Engine, Options, Parts};
-pub use opening::OpenError;
 pub use event::Event;
 pub use executor::{PoolExecutor, Threads};
 pub use ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
+pub use opening::OpenError;
 pub use order::{
     Completion, Failure, FailureClass, JobSpec, Lane, Output, StatusCode, TaskOrder, Work,
 };
@@ -53,8 +53,8 @@ pub use spec::{
     ObjectRef, Replication, RepositoryAccess, RepositoryRequest, RestoreJobSpec, RestoreRequest,
     Selection,
 };
-pub use work::Limits;
 pub use view::{
     BackupState, BackupView, JobCommon, JobView, RepositoryView, RestoreState, RestoreView, Status,
     TaskError, TaskProgress, TaskRun, Views,
 };
+pub use work::Limits;

@@ -30,11 +30,17 @@ impl std::error::Error for OpenError {}
 
 impl OpenError {
     pub(crate) fn environment(message: impl fmt::Display) -> Self {
-        Self { damaged: false, message: message.to_string() }
+        Self {
+            damaged: false,
+            message: message.to_string(),
+        }
     }
 
     pub(crate) fn damaged(message: impl fmt::Display) -> Self {
-        Self { damaged: true, message: message.to_string() }
+        Self {
+            damaged: true,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -61,11 +67,18 @@ pub(crate) fn open_state(
             state.catalog
         )));
     }
-    let input = Input::Open { cluster, catalog: catalog.0 };
+    let input = Input::Open {
+        cluster,
+        catalog: catalog.0,
+    };
     let events = decide(&state, &input, now).map_err(OpenError::environment)?;
     for event in &events {
-        state.apply(now.wall_ms, event).map_err(OpenError::damaged)?;
+        state
+            .apply(now.wall_ms, event)
+            .map_err(OpenError::damaged)?;
     }
-    journal.append(&events, now.wall_ms).map_err(OpenError::environment)?;
+    journal
+        .append(&events, now.wall_ms)
+        .map_err(OpenError::environment)?;
     Ok(state)
 }

@@ -68,7 +68,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with its text.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 

@@ -34,7 +34,12 @@ impl Registry {
         vault: Arc<dyn Vault>,
         published: Arc<Published>,
     ) -> Self {
-        Self { brokers, vault, published, entries: Mutex::new(BTreeMap::new()) }
+        Self {
+            brokers,
+            vault,
+            published,
+            entries: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// Takes over what the state knows now; connections of repositories that stay are kept.
@@ -43,7 +48,13 @@ impl Registry {
         let mut old = std::mem::take(&mut *entries);
         for record in records {
             let opened = old.remove(&record.id).and_then(|entry| entry.opened);
-            entries.insert(record.id, Entry { record: Arc::clone(record), opened });
+            entries.insert(
+                record.id,
+                Entry {
+                    record: Arc::clone(record),
+                    opened,
+                },
+            );
         }
     }
 
@@ -56,16 +67,25 @@ impl Registry {
 
     fn properties(&self, record: &RepositoryRecord) -> Result<BTreeMap<String, String>, Failure> {
         let plain = self.vault.open(&record.properties).map_err(|text| {
-            fatal(format!("properties of repository '{}' cannot be read: {text}", record.name))
+            fatal(format!(
+                "properties of repository '{}' cannot be read: {text}",
+                record.name
+            ))
         })?;
         serde_json::from_slice(&plain).map_err(|e| {
-            fatal(format!("properties of repository '{}' are damaged: {e}", record.name))
+            fatal(format!(
+                "properties of repository '{}' are damaged: {e}",
+                record.name
+            ))
         })
     }
 }
 
 fn fatal(message: String) -> Failure {
-    Failure { class: FailureClass::Fatal(StatusCode::CommonError), message }
+    Failure {
+        class: FailureClass::Fatal(StatusCode::CommonError),
+        message,
+    }
 }
 
 impl Repositories for Registry {
@@ -90,18 +110,22 @@ impl Repositories for Registry {
             .map_err(|text| fatal(format!("repository '{}': {text}", record.name)))?;
         let mode = match record.access {
             RepositoryAccess::ReadOnly => Mode::ReadOnly,
-            RepositoryAccess::ReadWrite => {
-                Mode::ReadWrite { created_at_ms: record.created_ms }
-            }
+            RepositoryAccess::ReadWrite => Mode::ReadWrite {
+                created_at_ms: record.created_ms,
+            },
         };
-        let opened = Repository::open(context, broker, &record.name, mode)
-            .map_err(Failure::from)?;
+        let opened =
+            Repository::open(context, broker, &record.name, mode).map_err(Failure::from)?;
         self.keep(id, opened.clone());
         Ok(opened)
     }
 
     fn has_ended(&self, job: JobId) -> bool {
-        self.published.views().jobs.get(&job).is_none_or(|view| view.has_ended())
+        self.published
+            .views()
+            .jobs
+            .get(&job)
+            .is_none_or(|view| view.has_ended())
     }
 }
 
@@ -111,7 +135,11 @@ impl Registry {
         &self,
         id: RepositoryId,
     ) -> Result<BTreeMap<String, String>, Failure> {
-        let record = self.entries.lock().get(&id).map(|entry| Arc::clone(&entry.record));
+        let record = self
+            .entries
+            .lock()
+            .get(&id)
+            .map(|entry| Arc::clone(&entry.record));
         let Some(record) = record else {
             return Err(fatal(format!("repository {id} was dropped")));
         };
@@ -128,7 +156,9 @@ impl Registry {
 /// Whether the value of a property must never be shown: by the words that such keys are made of.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "password", "passwd", "token", "access", "key", "keytab", "sas"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "secret", "password", "passwd", "token", "access", "key", "keytab", "sas",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
 }

@@ -16,7 +16,10 @@ pub struct Replay {
 impl Replay {
     /// Before the first event.
     pub fn new() -> Self {
-        Self { state: State::new(), position: Seq::ZERO }
+        Self {
+            state: State::new(),
+            position: Seq::ZERO,
+        }
     }
 
     /// The views as of the last event taken in.

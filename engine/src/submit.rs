@@ -6,6 +6,7 @@ use holdfast_repository::{ErrorKind, Repository};
 use holdfast_storage::TableInfo;
 
 use crate::calendar::snapshot_timestamp;
+use crate::check;
 use crate::decide::repository_not_found;
 use crate::engine::Engine;
 use crate::ids::RepositoryId;
@@ -51,7 +52,10 @@ pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupS
     if view.access == RepositoryAccess::ReadOnly {
         return Err(Refusal::new(
             RefusalCode::RepositoryReadOnly,
-            format!("repository '{}' is read only and takes no backup", view.name),
+            format!(
+                "repository '{}' is read only and takes no backup",
+                view.name
+            ),
         ));
     }
     let opened = open_repository(engine, view.id)?;
@@ -87,13 +91,18 @@ pub(crate) fn restore(
     request: &RestoreRequest,
 ) -> Result<RestoreJobSpec, Refusal> {
     check_label(&request.label)?;
+    check::check_clean(request.clean, &request.selection)?;
     let timeout_seconds = timeout(request.timeout_seconds)?;
     let view = known(engine, &request.repository)?;
     let opened = open_repository(engine, view.id)?;
     let root = opened
         .marker(&Context::new(), &request.label, &request.timestamp)
         .map_err(|e| snapshot_error(request, &e))?;
-    if let Some(source) = request.source_database.as_ref().filter(|name| **name != root.database) {
+    if let Some(source) = request
+        .source_database
+        .as_ref()
+        .filter(|name| **name != root.database)
+    {
         return Err(Refusal::new(
             RefusalCode::WrongDatabase,
             format!(

@@ -20,7 +20,10 @@ use crate::spec::{
 };
 use crate::view::JobView;
 
-const START: Now = Now { wall_ms: 1_700_000_000_000, mono_ms: 1_000 };
+const START: Now = Now {
+    wall_ms: 1_700_000_000_000,
+    mono_ms: 1_000,
+};
 
 /// Keeps what it is told to start; the test ends it.
 #[derive(Default)]
@@ -110,16 +113,29 @@ impl Bench {
             Arc::clone(&journal) as Arc<dyn Journal<Event>>,
             Arc::clone(&executor) as Arc<dyn Executor>,
             (registry, Arc::clone(&published)),
-            Credits { workers: 4, per_backend: 2, coordinators: 2 },
+            Credits {
+                workers: 4,
+                per_backend: 2,
+                coordinators: 2,
+            },
         );
-        let mut bench = Self { core, journal, executor, published, now };
+        let mut bench = Self {
+            core,
+            journal,
+            executor,
+            published,
+            now,
+        };
         bench.turn(Vec::new());
         bench
     }
 
     /// Kills the engine and opens the journal again, `later_ms` later on both clocks.
     fn reopen(self, later_ms: u64) -> Self {
-        let now = Now { wall_ms: self.now.wall_ms + later_ms, mono_ms: 50 };
+        let now = Now {
+            wall_ms: self.now.wall_ms + later_ms,
+            mono_ms: 50,
+        };
         Self::over(self.journal.reopen(), now)
     }
 
@@ -135,7 +151,10 @@ impl Bench {
 
     fn send(&mut self, input: Input) -> Receiver<Result<Answer, Refusal>> {
         let (reply, answer) = bounded(1);
-        self.turn(vec![Asked { input, reply: Some(reply) }]);
+        self.turn(vec![Asked {
+            input,
+            reply: Some(reply),
+        }]);
         answer
     }
 
@@ -158,7 +177,10 @@ impl Bench {
     }
 
     fn cancel(&mut self, kind: JobKind, database: &str) -> Result<Answer, Refusal> {
-        self.ask(Input::Cancel { kind, database: database.to_owned() })
+        self.ask(Input::Cancel {
+            kind,
+            database: database.to_owned(),
+        })
     }
 
     /// The orders started and not yet taken.
@@ -184,7 +206,13 @@ impl Bench {
     }
 
     fn fail(&mut self, order: &TaskOrder, class: FailureClass) {
-        self.end(order, Err(Failure { class, message: format!("{:?} broke", order.work) }));
+        self.end(
+            order,
+            Err(Failure {
+                class,
+                message: format!("{:?} broke", order.work),
+            }),
+        );
     }
 
     /// Ends what was started, and what that starts, each well, until `stop` says so or nothing runs.
@@ -197,7 +225,10 @@ impl Bench {
             for (at, order) in orders.iter().enumerate() {
                 if stop(order) {
                     // The others stay started, as in life.
-                    self.executor.started.lock().extend_from_slice(&orders[at + 1..]);
+                    self.executor
+                        .started
+                        .lock()
+                        .extend_from_slice(&orders[at + 1..]);
                     return Some(order.clone());
                 }
                 self.end(order, Ok(well(order.work)));
@@ -239,7 +270,11 @@ fn backup_of(core: &Core, database: &str, label: &str) -> BackupSpec {
         label: label.to_owned(),
         repository: core.state().repositories["repo"].id,
         repository_name: "repo".to_owned(),
-        objects: vec![ObjectRef { table: "t".to_owned(), partitions: Vec::new(), alias: None }],
+        objects: vec![ObjectRef {
+            table: "t".to_owned(),
+            partitions: Vec::new(),
+            alias: None,
+        }],
         timestamp: "2026-01-01-00-00-00-000".to_owned(),
         timestamp_ms: 7,
         timeout_seconds: 600,
@@ -267,8 +302,14 @@ fn restore_of(core: &Core, database: &str) -> RestoreJobSpec {
 
 fn lanes() -> Vec<Lane> {
     vec![
-        Lane { backend: Some(BackendId(1)), tasks: 3 },
-        Lane { backend: Some(BackendId(2)), tasks: 2 },
+        Lane {
+            backend: Some(BackendId(1)),
+            tasks: 3,
+        },
+        Lane {
+            backend: Some(BackendId(2)),
+            tasks: 2,
+        },
     ]
 }
 
@@ -276,7 +317,13 @@ fn lanes() -> Vec<Lane> {
 fn well(work: Work) -> Output {
     let plan = BlobHash([work as u8; 32]);
     match work {
-        Work::Pin => Output::Pinned { plan, lanes: lanes(), tablets: 5, files: 9, bytes: 900 },
+        Work::Pin => Output::Pinned {
+            plan,
+            lanes: lanes(),
+            tablets: 5,
+            files: 9,
+            bytes: 900,
+        },
         Work::PlanUpload => Output::UploadPlanned {
             plan,
             lanes: lanes(),
@@ -284,10 +331,16 @@ fn well(work: Work) -> Output {
             new_objects: 5,
             reused_bytes: 100,
         },
-        Work::Upload => Output::Moved { bytes: 160, objects: 1, reused_bytes: 0 },
-        Work::SaveMeta => {
-            Output::MetaSaved { plan, marker: "__info_x".to_owned(), root: [7; 32] }
-        }
+        Work::Upload => Output::Moved {
+            bytes: 160,
+            objects: 1,
+            reused_bytes: 0,
+        },
+        Work::SaveMeta => Output::MetaSaved {
+            plan,
+            marker: "__info_x".to_owned(),
+            root: [7; 32],
+        },
         Work::UploadInfo => Output::InfoUploaded,
         Work::PutMarker => Output::MarkerDurable,
         Work::PrepareMeta => Output::MetaPrepared {
@@ -302,8 +355,16 @@ fn well(work: Work) -> Output {
             replication_num: Some(2),
             note: None,
         },
-        Work::PlanDownload => Output::DownloadPlanned { plan, lanes: lanes(), bytes: 500 },
-        Work::Download => Output::Moved { bytes: 100, objects: 2, reused_bytes: 0 },
+        Work::PlanDownload => Output::DownloadPlanned {
+            plan,
+            lanes: lanes(),
+            bytes: 500,
+        },
+        Work::Download => Output::Moved {
+            bytes: 100,
+            objects: 2,
+            reused_bytes: 0,
+        },
         _ => Output::Done,
     }
 }
@@ -357,10 +418,22 @@ fn a_backup_passes_every_state_and_shows_what_it_moved() {
     );
     let view = bench.view(job);
     let common = view.common();
-    assert_eq!((common.moved_bytes, common.moved_objects, common.reused_bytes), (800, 5, 100));
-    assert_eq!((common.tablets, common.files, common.total_bytes), (5, 9, 900));
+    assert_eq!(
+        (
+            common.moved_bytes,
+            common.moved_objects,
+            common.reused_bytes
+        ),
+        (800, 5, 100)
+    );
+    assert_eq!(
+        (common.tablets, common.files, common.total_bytes),
+        (5, 9, 900)
+    );
     assert!(common.snapshot_finished_ms.is_some() && common.transfer_finished_ms.is_some());
-    let JobView::Backup(backup) = view.as_ref() else { panic!("{view:?}") };
+    let JobView::Backup(backup) = view.as_ref() else {
+        panic!("{view:?}")
+    };
     assert_eq!(backup.root.as_deref(), Some("07".repeat(32).as_str()));
     assert_eq!(*bench.kinds().last().unwrap(), "JobReleased");
 }
@@ -387,10 +460,20 @@ fn a_restore_passes_every_state_and_commits_after_its_commit_event() {
     }
     assert_eq!(
         seen,
-        ["PENDING", "SNAPSHOTTING", "DOWNLOAD", "DOWNLOADING", "COMMIT", "COMMITTING", "FINISHED"]
+        [
+            "PENDING",
+            "SNAPSHOTTING",
+            "DOWNLOAD",
+            "DOWNLOADING",
+            "COMMIT",
+            "COMMITTING",
+            "FINISHED"
+        ]
     );
     let view = bench.view(job);
-    let JobView::Restore(restore) = view.as_ref() else { panic!("{view:?}") };
+    let JobView::Restore(restore) = view.as_ref() else {
+        panic!("{view:?}")
+    };
     assert_eq!(restore.replication_num, Some(2));
     assert!(restore.meta_prepared_ms.is_some());
     assert_eq!(restore.common.objects[0].partitions, ["p"]);
@@ -402,7 +485,16 @@ fn an_empty_backup_needs_no_upload_task() {
     let job = bench.backup("db", "s1").unwrap();
     let pin = bench.order();
     let plan = BlobHash([1; 32]);
-    bench.end(&pin, Ok(Output::Pinned { plan, lanes: vec![], tablets: 0, files: 0, bytes: 0 }));
+    bench.end(
+        &pin,
+        Ok(Output::Pinned {
+            plan,
+            lanes: vec![],
+            tablets: 0,
+            files: 0,
+            bytes: 0,
+        }),
+    );
     // SNAPSHOTING has no task either and is passed in the same append.
     let planning = bench.order();
     assert_eq!(planning.work, Work::PlanUpload);
@@ -428,10 +520,20 @@ fn credits_bound_what_runs_at_once() {
     let links = bench.orders();
     assert_eq!(links.len(), 4, "two on each of two backends");
     for backend in [1, 2] {
-        assert_eq!(links.iter().filter(|o| o.backend == Some(BackendId(backend))).count(), 2);
+        assert_eq!(
+            links
+                .iter()
+                .filter(|o| o.backend == Some(BackendId(backend)))
+                .count(),
+            2
+        );
     }
     bench.end(&links[0], Ok(Output::Done));
-    assert_eq!(bench.orders().len(), 1, "a free credit starts the next task");
+    assert_eq!(
+        bench.orders().len(),
+        1,
+        "a free credit starts the next task"
+    );
 }
 
 #[test]
@@ -440,8 +542,14 @@ fn the_second_job_of_a_database_is_refused_with_the_id_of_the_first() {
     let first = bench.backup("db", "s1").unwrap();
     let refusal = bench.backup("db", "s2").unwrap_err();
     assert_eq!(refusal.code, RefusalCode::JobRunning);
-    assert!(refusal.message.contains(&format!("job {first} ")), "{refusal}");
-    assert_eq!(bench.restore("db").unwrap_err().code, RefusalCode::JobRunning);
+    assert!(
+        refusal.message.contains(&format!("job {first} ")),
+        "{refusal}"
+    );
+    assert_eq!(
+        bench.restore("db").unwrap_err().code,
+        RefusalCode::JobRunning
+    );
     // Another database is free, and both go on together.
     bench.backup("other", "s3").unwrap();
     bench.run_to_the_end();
@@ -454,14 +562,18 @@ fn two_databases_cannot_make_one_label_at_once() {
     bench.backup("db", "s1").unwrap();
     let refusal = bench.backup("other", "s1").unwrap_err();
     assert_eq!(refusal.code, RefusalCode::LabelExists);
-    assert!(refusal.message.contains("already exist in repository"), "{refusal}");
+    assert!(
+        refusal.message.contains("already exist in repository"),
+        "{refusal}"
+    );
 }
 
 #[test]
 fn a_cancel_in_any_state_ends_in_cancelled_once_all_workers_let_go() {
-    for (kind, works) in
-        [(JobKind::Backup, &BACKUP_WORKS[..]), (JobKind::Restore, &RESTORE_WORKS[..])]
-    {
+    for (kind, works) in [
+        (JobKind::Backup, &BACKUP_WORKS[..]),
+        (JobKind::Restore, &RESTORE_WORKS[..]),
+    ] {
         for work in works {
             let mut bench = Bench::new();
             let job = match kind {
@@ -481,9 +593,15 @@ fn a_cancel_in_any_state_ends_in_cancelled_once_all_workers_let_go() {
             }
             assert_eq!(answer.unwrap(), Answer::Job(job));
             assert_eq!(*bench.executor.stopped.lock(), [job]);
-            assert!(bench.orders().is_empty(), "no cleanup while a worker runs ({work:?})");
+            assert!(
+                bench.orders().is_empty(),
+                "no cleanup while a worker runs ({work:?})"
+            );
             assert!(bench.view(job).common().stopping);
-            assert_eq!(bench.cancel(kind, "db").unwrap_err().code, RefusalCode::NotCancellable);
+            assert_eq!(
+                bench.cancel(kind, "db").unwrap_err().code,
+                RefusalCode::NotCancellable
+            );
             for order in others.iter().chain([&order]) {
                 bench.fail(order, FailureClass::Stopped);
             }
@@ -506,16 +624,28 @@ fn cancel_where_nothing_of_that_kind_runs_says_so() {
     bench.backup("db", "s1").unwrap();
     let refusal = bench.cancel(JobKind::Restore, "db").unwrap_err();
     assert_eq!(refusal.code, RefusalCode::NoJob);
-    assert!(refusal.message.starts_with("No restore is currently running"), "{refusal}");
+    assert!(
+        refusal
+            .message
+            .starts_with("No restore is currently running"),
+        "{refusal}"
+    );
     let refusal = bench.cancel(JobKind::Backup, "nowhere").unwrap_err();
-    assert!(refusal.message.starts_with("No backup job is currently running"), "{refusal}");
+    assert!(
+        refusal
+            .message
+            .starts_with("No backup job is currently running"),
+        "{refusal}"
+    );
 }
 
 #[test]
 fn a_worker_that_hangs_is_fenced_and_its_late_end_counts_for_nothing() {
     let mut bench = Bench::new();
     let job = bench.backup("db", "s1").unwrap();
-    let hanging = bench.run_until(|order| order.work == Work::PlanUpload).unwrap();
+    let hanging = bench
+        .run_until(|order| order.work == Work::PlanUpload)
+        .unwrap();
     bench.cancel(JobKind::Backup, "db").unwrap();
     bench.later(LET_GO_MS - 1);
     assert!(bench.orders().is_empty());
@@ -535,7 +665,9 @@ fn a_remote_that_is_down_does_not_hold_a_cancelled_backup() {
     for hang in [false, true] {
         let mut bench = Bench::new();
         let job = bench.backup("db", "s1").unwrap();
-        let upload = bench.run_until(|order| order.work == Work::PlanUpload).unwrap();
+        let upload = bench
+            .run_until(|order| order.work == Work::PlanUpload)
+            .unwrap();
         bench.cancel(JobKind::Backup, "db").unwrap();
         bench.fail(&upload, FailureClass::Stopped);
         let discard = bench.order();
@@ -554,7 +686,10 @@ fn a_job_past_its_timeout_is_cancelled_with_that_status() {
     let mut bench = Bench::new();
     let job = bench.backup("db", "s1").unwrap();
     let pin = bench.order();
-    assert_eq!(bench.core.next_wake(bench.now), Some(START.mono_ms + 600_000));
+    assert_eq!(
+        bench.core.next_wake(bench.now),
+        Some(START.mono_ms + 600_000)
+    );
     bench.later(600_000);
     bench.fail(&pin, FailureClass::Stopped);
     bench.run_to_the_end();
@@ -585,7 +720,13 @@ fn a_wall_clock_that_jumps_back_never_makes_the_running_time_negative() {
     let job = bench.backup("db", "s1").unwrap();
     bench.later(10_000);
     let journal = bench.journal.reopen();
-    let bench = Bench::over(journal, Now { wall_ms: 5, mono_ms: 0 });
+    let bench = Bench::over(
+        journal,
+        Now {
+            wall_ms: 5,
+            mono_ms: 0,
+        },
+    );
     assert!(bench.view(job).common().elapsed_ms < 600_000);
     assert!(bench.core.next_wake(bench.now).unwrap() <= 600_000);
 }
@@ -603,7 +744,10 @@ fn failures_back_off_and_the_eighth_ends_the_job() {
             break;
         }
         let errors = &bench.view(job).common().errors.clone();
-        assert_eq!((errors[0].failures, errors[0].message.as_str()), (failures, "Pin broke"));
+        assert_eq!(
+            (errors[0].failures, errors[0].message.as_str()),
+            (failures, "Pin broke")
+        );
         let wake = bench.core.next_wake(bench.now).unwrap();
         waits.push(wake - bench.now.mono_ms);
         bench.later(wake - bench.now.mono_ms - 1);
@@ -618,7 +762,10 @@ fn failures_back_off_and_the_eighth_ends_the_job() {
     bench.end(&discard, Ok(Output::Done));
     assert_eq!(bench.state_of(job), "CANCELLED");
     let message = bench.view(job).common().status.message.clone();
-    assert!(message.contains("failed 8 times") && message.contains("Pin broke"), "{message}");
+    assert!(
+        message.contains("failed 8 times") && message.contains("Pin broke"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -645,8 +792,15 @@ fn a_replica_at_fault_is_left_out_of_the_next_attempt() {
         bench.end(&order, Ok(well(Work::Upload)));
     }
     bench.later(200);
-    let again = bench.orders().into_iter().find(|o| o.task == upload.task).unwrap();
-    assert_eq!((again.attempt, again.excluded.as_slice()), (2, &[BackendId(1)][..]));
+    let again = bench
+        .orders()
+        .into_iter()
+        .find(|o| o.task == upload.task)
+        .unwrap();
+    assert_eq!(
+        (again.attempt, again.excluded.as_slice()),
+        (2, &[BackendId(1)][..])
+    );
 }
 
 #[test]
@@ -673,7 +827,9 @@ fn a_lost_pin_takes_one_new_point_for_all() {
 fn a_marker_that_lost_ends_in_cancelled_although_the_commit_had_begun() {
     let mut bench = Bench::new();
     let job = bench.backup("db", "s1").unwrap();
-    let marker = bench.run_until(|order| order.work == Work::PutMarker).unwrap();
+    let marker = bench
+        .run_until(|order| order.work == Work::PutMarker)
+        .unwrap();
     // Any failure before the read-back is only tried again, for as long as it takes.
     let mut order = marker;
     for _ in 0..MAX_FAILURES + 2 {
@@ -682,17 +838,31 @@ fn a_marker_that_lost_ends_in_cancelled_although_the_commit_had_begun() {
         bench.later(wake - bench.now.mono_ms);
         order = bench.order();
     }
-    bench.end(&order, Ok(Output::MarkerLost { message: "already exist in repository".into() }));
+    bench.end(
+        &order,
+        Ok(Output::MarkerLost {
+            message: "already exist in repository".into(),
+        }),
+    );
     bench.run_to_the_end();
     assert_eq!(bench.state_of(job), "CANCELLED");
-    assert!(bench.view(job).common().status.message.contains("already exist in repository"));
+    assert!(
+        bench
+            .view(job)
+            .common()
+            .status
+            .message
+            .contains("already exist in repository")
+    );
 }
 
 #[test]
 fn a_dropped_repository_is_refused_while_a_job_uses_it() {
     let mut bench = Bench::new();
     let job = bench.backup("db", "s1").unwrap();
-    let refusal = bench.ask(Input::DropRepository("repo".to_owned())).unwrap_err();
+    let refusal = bench
+        .ask(Input::DropRepository("repo".to_owned()))
+        .unwrap_err();
     assert_eq!(refusal.code, RefusalCode::RepositoryBusy);
     assert!(refusal.message.contains(&job.to_string()));
     bench.run_to_the_end();
@@ -717,10 +887,19 @@ fn a_journal_cut_after_any_event_is_finished_by_the_next_opening() {
         assert_eq!(whole.state_of(job), "FINISHED");
         for cut in first + 1..=whole.events() {
             let journal = whole.journal.reopen_at(Seq(cut));
-            let mut bench = Bench::over(journal, Now { wall_ms: whole.now.wall_ms, mono_ms: 0 });
+            let mut bench = Bench::over(
+                journal,
+                Now {
+                    wall_ms: whole.now.wall_ms,
+                    mono_ms: 0,
+                },
+            );
             bench.run_to_the_end();
             assert_eq!(bench.state_of(job), "FINISHED", "cut after event {cut}");
-            assert!(bench.core.state().working.is_empty(), "cut after event {cut}");
+            assert!(
+                bench.core.state().working.is_empty(),
+                "cut after event {cut}"
+            );
         }
     }
 }
@@ -746,12 +925,26 @@ fn a_cancelled_journal_cut_after_any_event_ends_one_way_for_good() {
         }
         whole.run_to_the_end();
         assert_eq!(whole.state_of(job), "CANCELLED");
-        let stopping = 1 + whole.kinds().iter().position(|k| *k == "JobStopping").unwrap() as u64;
+        let stopping = 1 + whole
+            .kinds()
+            .iter()
+            .position(|k| *k == "JobStopping")
+            .unwrap() as u64;
         for cut in first + 1..=whole.events() {
             let journal = whole.journal.reopen_at(Seq(cut));
-            let mut bench = Bench::over(journal, Now { wall_ms: whole.now.wall_ms, mono_ms: 0 });
+            let mut bench = Bench::over(
+                journal,
+                Now {
+                    wall_ms: whole.now.wall_ms,
+                    mono_ms: 0,
+                },
+            );
             bench.run_to_the_end();
-            let expected = if cut >= stopping { "CANCELLED" } else { "FINISHED" };
+            let expected = if cut >= stopping {
+                "CANCELLED"
+            } else {
+                "FINISHED"
+            };
             assert_eq!(bench.state_of(job), expected, "cut after event {cut}");
         }
     }
@@ -778,12 +971,18 @@ fn a_failed_sync_answers_unknown_and_stops_the_engine_for_good() {
         let refusal = bench.ask(Input::Backup(spec)).unwrap_err();
         assert_eq!(refusal.code, RefusalCode::Unavailable);
         assert!(refusal.message.contains("reopen"), "{refusal}");
-        assert!(bench.orders().is_empty(), "no effect without a durable event");
+        assert!(
+            bench.orders().is_empty(),
+            "no effect without a durable event"
+        );
         assert!(bench.published.views().jobs.is_empty());
         assert!(bench.backup("db", "s2").is_err());
         // After reopening, the journal says what happened.
         let bench = bench.reopen(10);
-        assert_eq!(bench.published.views().jobs.size(), usize::from(fate == Fate::Kept));
+        assert_eq!(
+            bench.published.views().jobs.size(),
+            usize::from(fate == Fate::Kept)
+        );
     }
 }
 
@@ -793,7 +992,10 @@ fn a_full_disk_refuses_statements_and_loses_no_completion() {
     let job = bench.backup("db", "s1").unwrap();
     let pin = bench.order();
     bench.journal.fill_disk();
-    assert_eq!(bench.backup("other", "s2").unwrap_err().code, RefusalCode::Full);
+    assert_eq!(
+        bench.backup("other", "s2").unwrap_err().code,
+        RefusalCode::Full
+    );
     bench.end(&pin, Ok(well(Work::Pin)));
     assert_eq!(bench.state_of(job), "PENDING");
     assert!(bench.orders().is_empty());
@@ -811,11 +1013,13 @@ fn no_event_can_follow_where_it_may_not() {
     bench.restore("other").unwrap();
     bench.run_to_the_end();
     let mut records = Vec::new();
-    bench.journal.read(Seq::FIRST, &mut |r| {
-        records.push((r.at_ms, r.event));
-        Ok(())
-    })
-    .unwrap();
+    bench
+        .journal
+        .read(Seq::FIRST, &mut |r| {
+            records.push((r.at_ms, r.event));
+            Ok(())
+        })
+        .unwrap();
     // Each event of a legal history is tried after every prefix of it: it is taken where it stood, and anywhere else
     // it is refused or harmless, but never a panic.
     let mut state = State::new();
@@ -824,12 +1028,18 @@ fn no_event_can_follow_where_it_may_not() {
         for (other, (at_ms, event)) in records.iter().enumerate() {
             let mut copy = state.clone();
             let outcome = copy.apply(*at_ms, event);
-            assert!(outcome.is_ok() || other != at, "event {at} {event:?}: {outcome:?}");
+            assert!(
+                outcome.is_ok() || other != at,
+                "event {at} {event:?}: {outcome:?}"
+            );
             refused += usize::from(outcome.is_err());
         }
         let (at_ms, event) = &records[at];
         state.apply(*at_ms, event).unwrap();
     }
     let pairs = records.len() * records.len();
-    assert!(refused * 10 > pairs * 9, "{refused} of {pairs} pairs are illegal");
+    assert!(
+        refused * 10 > pairs * 9,
+        "{refused} of {pairs} pairs are illegal"
+    );
 }

@@ -18,9 +18,9 @@ use crate::view::{BackupState, RestoreState};
 
 /// An event that cannot follow the ones before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IllegalEvent {
+pub(crate) struct IllegalEvent {
     /// What does not fit.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for IllegalEvent {
@@ -34,7 +34,9 @@ impl std::error::Error for IllegalEvent {}
 type Applied = Result<(), IllegalEvent>;
 
 fn illegal<T>(message: impl Into<String>) -> Result<T, IllegalEvent> {
-    Err(IllegalEvent { message: message.into() })
+    Err(IllegalEvent {
+        message: message.into(),
+    })
 }
 
 impl State {
@@ -111,11 +113,16 @@ impl State {
             return illegal(format!("epoch {} follows epoch {}", e.epoch, self.epoch));
         }
         if self.epoch.0 > 0 && e.cluster != self.cluster {
-            return illegal(format!("cluster '{}' follows cluster '{}'", e.cluster, self.cluster));
+            return illegal(format!(
+                "cluster '{}' follows cluster '{}'",
+                e.cluster, self.cluster
+            ));
         }
         let between_ms = at_ms.saturating_sub(self.last_wall_ms);
         for id in &self.working {
-            let Some(job) = self.jobs.get_mut(id) else { continue };
+            let Some(job) = self.jobs.get_mut(id) else {
+                continue;
+            };
             let ran_ms = job.clock.elapsed_ms(self.last_mono_ms);
             job.clock = JobClock {
                 base_ms: ran_ms.saturating_add(between_ms),
@@ -163,9 +170,14 @@ impl State {
     }
 
     fn repository_dropped(&mut self, e: &event::RepositoryDropped) -> Applied {
-        let name = self.repository(RepositoryId(e.repository)).map(|record| record.name.clone());
+        let name = self
+            .repository(RepositoryId(e.repository))
+            .map(|record| record.name.clone());
         let Some(name) = name else {
-            return illegal(format!("repository {} is dropped but unknown", e.repository));
+            return illegal(format!(
+                "repository {} is dropped but unknown",
+                e.repository
+            ));
         };
         self.repositories.remove(&name);
         self.repositories_changed = true;
@@ -175,7 +187,10 @@ impl State {
     /// Ids are given out densely: `first` must be the next one.
     fn take_ids(&mut self, first: u64, count: u64) -> Applied {
         if first != self.next_id {
-            return illegal(format!("id {first} is given out, expected {}", self.next_id));
+            return illegal(format!(
+                "id {first} is given out, expected {}",
+                self.next_id
+            ));
         }
         self.next_id = first.saturating_add(count);
         Ok(())
@@ -186,22 +201,31 @@ impl State {
         self.take_ids(id, 1)?;
         self.take_ids(first_task, 1)?;
         let (stage, work, objects) = match &spec {
-            JobSpec::Backup(s) => {
-                (Stage::Backup(BackupState::Pending), Work::Pin, s.objects.clone())
-            }
+            JobSpec::Backup(s) => (
+                Stage::Backup(BackupState::Pending),
+                Work::Pin,
+                s.objects.clone(),
+            ),
             JobSpec::Restore(s) => {
                 let objects = match &s.selection {
                     crate::spec::Selection::Only(objects) => objects.clone(),
                     _ => Vec::new(),
                 };
-                (Stage::Restore(RestoreState::Pending), Work::PrepareMeta, objects)
+                (
+                    Stage::Restore(RestoreState::Pending),
+                    Work::PrepareMeta,
+                    objects,
+                )
             }
         };
         let job = Job {
             id: JobId(id),
             spec,
             created_ms: at_ms,
-            clock: JobClock { base_ms: 0, since_mono_ms: mono_ms },
+            clock: JobClock {
+                base_ms: 0,
+                since_mono_ms: mono_ms,
+            },
             epoch: self.epoch,
             stage,
             phase: Some(Phase::single(work, first_task, None)),
@@ -213,10 +237,15 @@ impl State {
             committed: false,
             marker: None,
             plans: Plans::default(),
-            facts: Facts { objects, ..Facts::default() },
+            facts: Facts {
+                objects,
+                ..Facts::default()
+            },
         };
         if let Some(other) = self.active.get(job.database()) {
-            return illegal(format!("job {id} begins while job {other} of its database is active"));
+            return illegal(format!(
+                "job {id} begins while job {other} of its database is active"
+            ));
         }
         self.active.insert(job.database().to_owned(), job.id);
         self.working.insert(job.id);
@@ -286,7 +315,9 @@ impl State {
             return illegal(format!("task {task} of job {id}: the job has no work"));
         };
         let Some(index) = phase.index_of(task) else {
-            return illegal(format!("task {task} of job {id} is not in its present work"));
+            return illegal(format!(
+                "task {task} of job {id} is not in its present work"
+            ));
         };
         let done = match event {
             Event::TaskStarted(e) if starts => phase.start(index, e.attempt, e.mono_ms),
@@ -303,7 +334,9 @@ impl State {
             Event::TaskStopped(e) => phase.let_go(index, e.attempt),
             _ => Ok(()),
         };
-        done.map_err(|text| IllegalEvent { message: format!("task {task} of job {id}: {text}") })
+        done.map_err(|text| IllegalEvent {
+            message: format!("task {task} of job {id}: {text}"),
+        })
     }
 
     fn plan_event(&mut self, at_ms: u64, event: &Event) -> Applied {
@@ -313,12 +346,18 @@ impl State {
                 (e.job, Work::PlanUpload, e.plan, convert::lanes_in(&e.lanes))
             }
             Event::BackupMetaSaved(e) => (e.job, Work::SaveMeta, e.plan, one_task()),
-            Event::RestoreMetaPrepared(e) => {
-                (e.job, Work::PrepareMeta, e.plan, convert::lanes_in(&e.lanes))
-            }
-            Event::DownloadPlanned(e) => {
-                (e.job, Work::PlanDownload, e.plan, convert::lanes_in(&e.lanes))
-            }
+            Event::RestoreMetaPrepared(e) => (
+                e.job,
+                Work::PrepareMeta,
+                e.plan,
+                convert::lanes_in(&e.lanes),
+            ),
+            Event::DownloadPlanned(e) => (
+                e.job,
+                Work::PlanDownload,
+                e.plan,
+                convert::lanes_in(&e.lanes),
+            ),
             _ => return Ok(()),
         };
         let job = self.job_mut(id)?;
@@ -409,10 +448,16 @@ impl State {
             Some(Ending::Finished) => transitions::tidy_of(job.stage),
             _ => transitions::undo_of(job.stage),
         };
-        let idle = job.phase.as_ref().is_none_or(|phase| phase.running.is_empty());
+        let idle = job
+            .phase
+            .as_ref()
+            .is_none_or(|phase| phase.running.is_empty());
         let may = job.stop.is_some() || job.ending.is_some();
         if job.cleanup.is_some() || !idle || !may || expected as u8 != e.work {
-            return illegal(format!("job {} cannot begin cleanup {} here", e.job, e.work));
+            return illegal(format!(
+                "job {} cannot begin cleanup {} here",
+                e.job, e.work
+            ));
         }
         job.cleanup = Some(Phase::single(expected, e.first_task, None));
         Ok(())
@@ -435,7 +480,10 @@ impl State {
 
     fn job_cancelled(&mut self, at_ms: u64, id: u64) -> Applied {
         let job = self.job_mut(id)?;
-        let idle = job.phase.as_ref().is_none_or(|phase| phase.running.is_empty());
+        let idle = job
+            .phase
+            .as_ref()
+            .is_none_or(|phase| phase.running.is_empty());
         if job.stop.is_none() || job.cleanup.is_none() || job.ending.is_some() || !idle {
             return illegal(format!("job {id} cannot be cancelled here"));
         }
@@ -461,7 +509,10 @@ impl State {
 
     fn job_released(&mut self, id: u64) -> Applied {
         let job = self.job_mut(id)?;
-        let idle = job.cleanup.as_ref().is_some_and(|phase| phase.running.is_empty());
+        let idle = job
+            .cleanup
+            .as_ref()
+            .is_some_and(|phase| phase.running.is_empty());
         if job.ending.is_none() || !idle {
             return illegal(format!("job {id} cannot be released here"));
         }
@@ -474,11 +525,18 @@ impl State {
 }
 
 fn one_task() -> Vec<Lane> {
-    vec![Lane { backend: None, tasks: 1 }]
+    vec![Lane {
+        backend: None,
+        tasks: 1,
+    }]
 }
 
 fn fail(phase: &mut Phase, index: u32, e: &event::TaskFailed) -> Result<(), String> {
-    let mut excluded = phase.trouble.get(&index).map(|t| t.excluded.clone()).unwrap_or_default();
+    let mut excluded = phase
+        .trouble
+        .get(&index)
+        .map(|t| t.excluded.clone())
+        .unwrap_or_default();
     if let Some(backend) = e.excluded
         && !excluded.contains(&backend)
     {
@@ -490,6 +548,10 @@ fn fail(phase: &mut Phase, index: u32, e: &event::TaskFailed) -> Result<(), Stri
         message: e.message.clone(),
         excluded,
     };
-    phase.fail(index, e.attempt, trouble, e.mono_ms.saturating_add(e.backoff_ms))
+    phase.fail(
+        index,
+        e.attempt,
+        trouble,
+        e.mono_ms.saturating_add(e.backoff_ms),
+    )
 }
-

@@ -46,12 +46,14 @@ pub(crate) struct JobClock {
 
 impl JobClock {
     pub(crate) fn elapsed_ms(self, mono_ms: u64) -> u64 {
-        self.base_ms.saturating_add(mono_ms.saturating_sub(self.since_mono_ms))
+        self.base_ms
+            .saturating_add(mono_ms.saturating_sub(self.since_mono_ms))
     }
 
     /// The monotonic time of this opening at which `limit_ms` will have run.
     pub(crate) fn reaches_ms(self, limit_ms: u64) -> u64 {
-        self.since_mono_ms.saturating_add(limit_ms.saturating_sub(self.base_ms))
+        self.since_mono_ms
+            .saturating_add(limit_ms.saturating_sub(self.base_ms))
     }
 }
 

@@ -57,7 +57,11 @@ impl Phase {
         let mut total = 0_u32;
         for lane in lanes {
             let end = total.saturating_add(lane.tasks);
-            spans.push(Span { backend: lane.backend.map(|b| b.0), start: total, end });
+            spans.push(Span {
+                backend: lane.backend.map(|b| b.0),
+                start: total,
+                end,
+            });
             total = end;
         }
         Self {
@@ -76,7 +80,15 @@ impl Phase {
 
     /// A phase of one task of the coordinator.
     pub(crate) fn single(work: Work, first: u64, plan: Option<BlobHash>) -> Self {
-        Self::new(work, first, &[Lane { backend: None, tasks: 1 }], plan)
+        Self::new(
+            work,
+            first,
+            &[Lane {
+                backend: None,
+                tasks: 1,
+            }],
+            plan,
+        )
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -98,7 +110,10 @@ impl Phase {
     }
 
     pub(crate) fn backend_of(&self, index: u32) -> Option<u64> {
-        self.spans.iter().find(|s| s.start <= index && index < s.end).and_then(|s| s.backend)
+        self.spans
+            .iter()
+            .find(|s| s.start <= index && index < s.end)
+            .and_then(|s| s.backend)
     }
 
     /// The attempt that a start of `index` would be.
@@ -107,7 +122,12 @@ impl Phase {
     }
 
     /// The first ready task of a span; waiting tasks count as ready once their time has come.
-    pub(crate) fn first_ready(&self, span: Span, taken: &BTreeSet<u32>, mono_ms: u64) -> Option<u32> {
+    pub(crate) fn first_ready(
+        &self,
+        span: Span,
+        taken: &BTreeSet<u32>,
+        mono_ms: u64,
+    ) -> Option<u32> {
         let mut start = span.start;
         while let Some(index) = self.ready.first_in(start, span.end) {
             if !taken.contains(&index) {
@@ -124,12 +144,18 @@ impl Phase {
 
     pub(crate) fn may_start(&self, index: u32, mono_ms: u64) -> bool {
         self.ready.contains(index)
-            || self.waiting.iter().any(|(wake, i)| *i == index && *wake <= mono_ms)
+            || self
+                .waiting
+                .iter()
+                .any(|(wake, i)| *i == index && *wake <= mono_ms)
     }
 
     /// When the first task that still waits at `mono_ms` becomes ready.
     pub(crate) fn next_wake_after(&self, mono_ms: u64) -> Option<u64> {
-        self.waiting.range((mono_ms.saturating_add(1), 0)..).next().map(|(wake, _)| *wake)
+        self.waiting
+            .range((mono_ms.saturating_add(1), 0)..)
+            .next()
+            .map(|(wake, _)| *wake)
     }
 
     /// Runs of unfinished tasks within one span.
@@ -139,13 +165,18 @@ impl Phase {
 
     /// Unfinished tasks that have failed, with what is remembered of them.
     pub(crate) fn failed(&self) -> impl Iterator<Item = (u32, &Trouble)> {
-        self.trouble.iter().filter(|(_, t)| t.failures > 0).map(|(index, t)| (*index, t))
+        self.trouble
+            .iter()
+            .filter(|(_, t)| t.failures > 0)
+            .map(|(index, t)| (*index, t))
     }
 
     pub(super) fn start(&mut self, index: u32, attempt: u32, mono_ms: u64) -> Result<(), String> {
         let expected = self.next_attempt(index);
         if attempt != expected {
-            return Err(format!("attempt {attempt} started, expected attempt {expected}"));
+            return Err(format!(
+                "attempt {attempt} started, expected attempt {expected}"
+            ));
         }
         let waited = self.waiting.iter().find(|(_, i)| *i == index).copied();
         if let Some(entry) = waited {
@@ -158,7 +189,13 @@ impl Phase {
         {
             trouble.attempts = attempt;
         }
-        self.running.insert(index, Running { attempt, since_mono_ms: mono_ms });
+        self.running.insert(
+            index,
+            Running {
+                attempt,
+                since_mono_ms: mono_ms,
+            },
+        );
         Ok(())
     }
 
@@ -168,10 +205,13 @@ impl Phase {
                 self.running.remove(&index);
                 Ok(())
             }
-            Some(running) => {
-                Err(format!("attempt {attempt} ended, attempt {} is running", running.attempt))
-            }
-            None => Err(format!("attempt {attempt} ended although it is not running")),
+            Some(running) => Err(format!(
+                "attempt {attempt} ended, attempt {} is running",
+                running.attempt
+            )),
+            None => Err(format!(
+                "attempt {attempt} ended although it is not running"
+            )),
         }
     }
 

@@ -24,7 +24,10 @@ impl RangeSet {
     }
 
     pub(crate) fn contains(&self, n: u32) -> bool {
-        self.runs.range(..=n).next_back().is_some_and(|(_, end)| n < *end)
+        self.runs
+            .range(..=n)
+            .next_back()
+            .is_some_and(|(_, end)| n < *end)
     }
 
     /// Adds `n`; merges with its neighbours.
@@ -74,7 +77,11 @@ impl RangeSet {
 
     /// The runs within `start..end`, cut to it.
     pub(crate) fn runs_in(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
-        let from = self.runs.range(..=start).next_back().map_or(start, |(s, _)| *s);
+        let from = self
+            .runs
+            .range(..=start)
+            .next_back()
+            .map_or(start, |(s, _)| *s);
         self.runs
             .range(from..end)
             .map(|(s, e)| ((*s).max(start), (*e).min(end)))

@@ -45,7 +45,11 @@ impl Job {
     }
 
     fn common_view(&self) -> JobCommon {
-        let phase = if self.ending.is_some() { None } else { self.current() };
+        let phase = if self.ending.is_some() {
+            None
+        } else {
+            self.current()
+        };
         let repository = match &self.spec {
             JobSpec::Backup(spec) => spec.repository_name.clone(),
             JobSpec::Restore(spec) => spec.repository_name.clone(),
@@ -80,7 +84,10 @@ impl Job {
 
     fn status(&self) -> Status {
         match &self.stop {
-            Some(stop) => Status { code: stop.code, message: stop.message.clone() },
+            Some(stop) => Status {
+                code: stop.code,
+                message: stop.message.clone(),
+            },
             None => Status {
                 code: StatusCode::Ok,
                 message: self.facts.note.clone().unwrap_or_default(),

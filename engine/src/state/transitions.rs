@@ -48,27 +48,72 @@ const fn restore(from: (R, Work), to: (R, Work), tasks: Tasks, commits: bool) ->
 
 /// Every move there is.
 pub(crate) const MOVES: [Move; 11] = [
-    backup((B::Pending, Work::Pin), (B::Snapshoting, Work::Link), Tasks::Planned, false),
+    backup(
+        (B::Pending, Work::Pin),
+        (B::Snapshoting, Work::Link),
+        Tasks::Planned,
+        false,
+    ),
     backup(
         (B::Snapshoting, Work::Link),
         (B::UploadSnapshot, Work::PlanUpload),
         Tasks::OneSamePlan,
         false,
     ),
-    backup((B::UploadSnapshot, Work::PlanUpload), (B::Uploading, Work::Upload), Tasks::Planned, false),
-    backup((B::Uploading, Work::Upload), (B::SaveMeta, Work::SaveMeta), Tasks::OneSamePlan, false),
-    backup((B::SaveMeta, Work::SaveMeta), (B::UploadInfo, Work::UploadInfo), Tasks::OneNewPlan, false),
-    backup((B::UploadInfo, Work::UploadInfo), (B::UploadInfo, Work::PutMarker), Tasks::OneSamePlan, true),
-    restore((R::Pending, Work::PrepareMeta), (R::Snapshotting, Work::Stage), Tasks::Planned, false),
+    backup(
+        (B::UploadSnapshot, Work::PlanUpload),
+        (B::Uploading, Work::Upload),
+        Tasks::Planned,
+        false,
+    ),
+    backup(
+        (B::Uploading, Work::Upload),
+        (B::SaveMeta, Work::SaveMeta),
+        Tasks::OneSamePlan,
+        false,
+    ),
+    backup(
+        (B::SaveMeta, Work::SaveMeta),
+        (B::UploadInfo, Work::UploadInfo),
+        Tasks::OneNewPlan,
+        false,
+    ),
+    backup(
+        (B::UploadInfo, Work::UploadInfo),
+        (B::UploadInfo, Work::PutMarker),
+        Tasks::OneSamePlan,
+        true,
+    ),
+    restore(
+        (R::Pending, Work::PrepareMeta),
+        (R::Snapshotting, Work::Stage),
+        Tasks::Planned,
+        false,
+    ),
     restore(
         (R::Snapshotting, Work::Stage),
         (R::Download, Work::PlanDownload),
         Tasks::OneSamePlan,
         false,
     ),
-    restore((R::Download, Work::PlanDownload), (R::Downloading, Work::Download), Tasks::Planned, false),
-    restore((R::Downloading, Work::Download), (R::Commit, Work::Prepare), Tasks::OneBare, false),
-    restore((R::Commit, Work::Prepare), (R::Committing, Work::Commit), Tasks::OneBare, true),
+    restore(
+        (R::Download, Work::PlanDownload),
+        (R::Downloading, Work::Download),
+        Tasks::Planned,
+        false,
+    ),
+    restore(
+        (R::Downloading, Work::Download),
+        (R::Commit, Work::Prepare),
+        Tasks::OneBare,
+        false,
+    ),
+    restore(
+        (R::Commit, Work::Prepare),
+        (R::Committing, Work::Commit),
+        Tasks::OneBare,
+        true,
+    ),
 ];
 
 /// The move that follows `stage` and `work`; `None` after the last work.
@@ -120,12 +165,18 @@ impl Work {
 
     /// Whether a backend runs it, beside other tasks of the same phase; else the coordinator does, alone.
     pub fn is_fanned_out(self) -> bool {
-        matches!(self, Self::Link | Self::Upload | Self::Stage | Self::Download)
+        matches!(
+            self,
+            Self::Link | Self::Upload | Self::Stage | Self::Download
+        )
     }
 
     /// Whether it only ends a job and follows no plan of moves.
     pub fn is_cleanup(self) -> bool {
-        matches!(self, Self::Release | Self::Discard | Self::Forget | Self::Abort)
+        matches!(
+            self,
+            Self::Release | Self::Discard | Self::Forget | Self::Abort
+        )
     }
 }
 
@@ -183,7 +234,10 @@ mod tests {
             |stage| matches!(stage, Stage::Restore(_)),
         ] {
             let expected = table(kind);
-            assert!(document.contains(&expected), "docs/states.md lacks this table:\n{expected}");
+            assert!(
+                document.contains(&expected),
+                "docs/states.md lacks this table:\n{expected}"
+            );
         }
     }
 
@@ -191,7 +245,9 @@ mod tests {
     fn every_number_of_a_work_is_read_back_and_each_work_belongs_somewhere() {
         for work in Work::ALL {
             assert_eq!(Work::from_number(work as u8), Some(work));
-            let moves = MOVES.iter().any(|step| step.from.1 == work || step.to.1 == work);
+            let moves = MOVES
+                .iter()
+                .any(|step| step.from.1 == work || step.to.1 == work);
             assert_eq!(moves, !work.is_cleanup(), "{work:?}");
         }
         assert_eq!(Work::from_number(0), None);
