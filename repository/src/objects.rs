@@ -149,7 +149,9 @@ impl Repository {
     }
 
     /// Whether a planned object is there in full: its size is compared, and where puts are not
-    /// atomic, its bytes are read back and hashed.
+    /// atomic, its bytes are read back and hashed. One that is there is made durable, as if just
+    /// put, since a put that was cut off may have left it visible and no more; a read-only
+    /// repository only looks.
     ///
     /// # Errors
     /// The remote's failure; an object that is not as planned is no error.
@@ -160,14 +162,21 @@ impl Repository {
         if found.is_none_or(|info| info.len != plan.len) {
             return Ok(false);
         }
-        if !self.may_tear() {
+        let gone = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::Damaged);
+        if self.may_tear() {
+            match self.prove_object(ctx, &plan.entry()) {
+                Ok(proof) if proof.is_good() => {}
+                Ok(_) => return Ok(false),
+                Err(error) if gone(error.kind()) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.is_read_only() {
             return Ok(true);
         }
-        match self.prove_object(ctx, &plan.entry()) {
-            Ok(proof) => Ok(proof.is_good()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => {
-                Ok(false)
-            }
+        match self.settle_reused(ctx, &[plan.key]) {
+            Ok(()) => Ok(true),
+            Err(error) if gone(error.kind()) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -257,3 +257,18 @@ fn a_plan_made_for_another_state_of_the_repository_still_ends_well() {
     }
     assert_eq!(findings(&repository), []);
 }
+
+#[test]
+fn what_is_found_in_place_is_settled_before_it_counts() {
+    let record = Arc::new(Record::new(MemoryBroker::new(), Calls::Counted));
+    let recorder = record.recorder();
+    let repository = open(record);
+    let uploaded = Job::new(&repository, "one", NOON, 1).run(&sample());
+    let ctx = Context::new();
+    let settled = || recorder.figures().requests(Request::Settle);
+    let before = settled();
+    assert!(repository.has(&ctx, &uploaded.plan.objects[0]).unwrap());
+    assert_eq!(settled(), before + 1);
+    Job::new(&repository, "two", LATER, 2).run(&sample());
+    assert!(settled() > before + 1);
+}
