@@ -7,7 +7,7 @@
 //! unsynced is hashed again before it counts.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -195,26 +195,26 @@ impl Place {
         Ok(false)
     }
 
-    /// The slot of an entry of the list.
+    /// Key and state of an entry of the list.
     fn slot(&self, entry: &FileEntry) -> Result<(DiskKey, SlotState), Error> {
         let key = DiskKey::of(&entry.name);
         let inner = self.inner.lock();
+        let at = self.position(&inner, key, entry)?;
+        Ok((key, inner.slots[at].state))
+    }
+
+    /// Where the entry stands; refuses one that is not in the list with this content.
+    fn position(&self, inner: &Inner, key: DiskKey, entry: &FileEntry) -> Result<usize, Error> {
         let found = inner.slots.binary_search_by_key(&key, |s| s.key).ok();
-        match found
-            .map(|at| &inner.slots[at])
-            .filter(|slot| slot.mark == mark_of(entry))
-        {
-            Some(slot) => Ok((key, slot.state)),
-            None => Err(Error::new(
-                ErrorKind::NotFound,
-                format!(
-                    "file '{}' with {} bytes is not in the list of tablet {}",
-                    entry.name.escape_debug(),
-                    entry.len,
-                    self.tablet
-                ),
-            )),
-        }
+        found
+            .filter(|at| inner.slots[*at].mark == mark_of(entry))
+            .ok_or_else(|| {
+                let (name, len) = (entry.name.escape_debug(), entry.len);
+                let tablet = self.tablet;
+                let text =
+                    format!("file '{name}' of {len} bytes is not in the list of tablet {tablet}");
+                Error::new(ErrorKind::NotFound, text)
+            })
     }
 
     fn set(&self, key: DiskKey, state: SlotState, found: Option<Box<Digested>>) {
@@ -241,9 +241,7 @@ impl Place {
         if inner.sealed || token < inner.newest {
             return Err(self.fenced(token, &inner));
         }
-        let Ok(at) = inner.slots.binary_search_by_key(&key, |s| s.key) else {
-            return Ok(());
-        };
+        let at = self.position(&inner, key, entry)?;
         if inner.slots[at].state == SlotState::Unproved {
             let state = put(&self.done().join(key.file_name()))?;
             let slot = &mut inner.slots[at];
@@ -334,6 +332,8 @@ pub(crate) struct Writing {
     file: File,
     write_back: WriteBack,
     digest: Digest,
+    /// Whether the file lies among the complete ones now.
+    moved: bool,
 }
 
 impl Writing {
@@ -344,13 +344,18 @@ impl Writing {
         entry: &FileEntry,
     ) -> Result<Self, Error> {
         let dir = token_dir(&place.dir, token);
-        make_dirs(&dir)?;
         let key = DiskKey::of(&entry.name).file_name();
-        let path = dir.join(format!(
-            "{key}.{}",
-            place.writes.fetch_add(1, Ordering::Relaxed)
-        ));
-        let file = File::create(&path).map_err(|e| failed("create", &path, &e))?;
+        let number = place.writes.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("{key}.{number}"));
+        let file = match File::create(&path) {
+            // A token that never staged has no folder yet.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                make_dirs(&dir)?;
+                File::create(&path)
+            }
+            other => other,
+        };
+        let file = file.map_err(|e| failed("create", &path, &e))?;
         let entry = entry.clone();
         Ok(Self {
             place,
@@ -361,6 +366,7 @@ impl Writing {
             file,
             write_back: WriteBack::default(),
             digest: Digest::new(),
+            moved: false,
         })
     }
 }
@@ -393,8 +399,10 @@ impl StagedFile for Writing {
         }
         let gate = Arc::clone(&self.gate);
         let _open = gate.read();
+        let (path, moved) = (&self.path, &mut self.moved);
         self.place.accept(self.token, &self.entry, found, |done| {
-            fs::rename(&self.path, done).map_err(|e| failed("rename to", done, &e))?;
+            fs::rename(path, done).map_err(|e| failed("rename to", done, &e))?;
+            *moved = true;
             Ok(SlotState::Done)
         })
     }
@@ -402,8 +410,10 @@ impl StagedFile for Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        // Gone already where it was accepted; what cannot be removed goes with the staging.
-        let _ = fs::remove_file(&self.path);
+        if !self.moved {
+            // What cannot be removed goes with the staging.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod contract;
 mod golden;
+mod random;
 mod restore;
 
 use super::*;
@@ -26,7 +27,19 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap())
+    }
+
+    /// Where the machine has a file system in memory, there: syncs cost nothing.
+    pub(super) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::in_dir(match memory.is_dir() {
+            true => tempfile::tempdir_in(memory).unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn in_dir(dir: tempfile::TempDir) -> Self {
         let mut bench = Self {
             dir,
             storage: None,
