@@ -292,8 +292,8 @@ fn mend(disk: &dyn Disk, scan: &Scan) -> Result<(), Error> {
             None => disk.remove(&cut.segment).map_err(|e| failed(&e))?,
             Some(bytes) => {
                 let file = disk.open(&cut.segment).map_err(|e| failed(&e))?;
+                // Synced below: what is cut is the end of the last segment.
                 file.truncate(bytes).map_err(|e| failed(&e))?;
-                file.sync().map_err(|e| failed(&e))?;
             }
         }
     }

@@ -21,6 +21,8 @@ use super::{Disk, DiskFile};
 pub enum Unsynced<'a> {
     /// A page of a file, by its number.
     Page(&'a str, u64),
+    /// That a file was cut shorter.
+    Cut(&'a str),
     /// That a name exists, is gone, or means another file.
     Name(&'a str),
 }
@@ -33,6 +35,8 @@ struct Content {
     dirty: BTreeSet<usize>,
     /// Pages of a failed sync: a power cut may have them or not, and no sync writes them again.
     doubtful: BTreeSet<usize>,
+    /// What there was before it was cut, until that is durable.
+    uncut: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -120,11 +124,16 @@ impl MemoryDisk {
             let Some(content) = state.contents.get(&id) else {
                 continue;
             };
+            let uncut = content
+                .uncut
+                .as_ref()
+                .filter(|_| !keep(Unsynced::Cut(&name)));
+            let now = uncut.unwrap_or(&content.now);
             let pages = content.dirty.union(&content.doubtful);
             let pages = pages
                 .copied()
                 .filter(|p| keep(Unsynced::Page(&name, *p as u64)));
-            let bytes = content.with_pages(state.page_bytes, pages);
+            let bytes = content.with_pages(now, state.page_bytes, pages);
             left.put(&name, &bytes);
         }
         left
@@ -158,11 +167,16 @@ impl MemoryDisk {
 }
 
 impl Content {
-    /// The durable content with these pages as they are now.
-    fn with_pages(&self, page_bytes: usize, pages: impl Iterator<Item = usize>) -> Vec<u8> {
+    /// The durable content with these pages of `now`.
+    fn with_pages(
+        &self,
+        now: &[u8],
+        page_bytes: usize,
+        pages: impl Iterator<Item = usize>,
+    ) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         for start in pages.map(|page| page * page_bytes) {
-            let now = self.now.get(start..).unwrap_or_default();
+            let now = now.get(start..).unwrap_or_default();
             let now = &now[..now.len().min(page_bytes)];
             let end = start + now.len();
             if now.len() < page_bytes && bytes.len() > end && bytes.len() <= start + page_bytes {
@@ -317,6 +331,9 @@ impl DiskFile for MemoryFile {
         let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
         self.with(|content, page_bytes| {
             let old = content.now.len();
+            if bytes < old && content.uncut.is_none() {
+                content.uncut = Some(content.now.clone());
+            }
             content.now.resize(bytes, 0);
             content.touch(old.min(bytes), old.max(bytes), page_bytes);
         });
@@ -334,7 +351,8 @@ impl DiskFile for MemoryFile {
             if fails {
                 content.doubtful.extend(dirty);
             } else {
-                content.durable = content.with_pages(page_bytes, dirty.into_iter());
+                content.uncut = None;
+                content.durable = content.with_pages(&content.now, page_bytes, dirty.into_iter());
             }
         });
         if fails {

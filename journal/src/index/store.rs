@@ -337,3 +337,6 @@ fn remove_half_snapshots(path: &Path) -> Result<(), Broken> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
