@@ -78,21 +78,22 @@ struct Plan {
     partition: u64,
     first_tablet: u64,
     buckets: u32,
-    /// What the catalog held of this path; the publication looks again.
-    found: Found,
-    /// What makes the rest.
-    creates: Vec<CatalogEvent>,
-    /// Data folders of the replicas of each bucket.
+    /// The partition as the catalog held it; the publication looks again.
+    found: Option<u64>,
+    /// What is made where the partition is absent.
+    make: Option<NewPartition>,
+    /// Backends of each bucket.
     replicas: Vec<Vec<u64>>,
     /// Chunks whose names were already compared.
     seen_chunks: BTreeSet<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Found {
-    database: Option<u64>,
-    table: Option<u64>,
-    partition: Option<u64>,
+/// A partition that the load makes, with ids for the table and database that may be absent too.
+struct NewPartition {
+    meta: PartitionMeta,
+    replicas: Vec<u64>,
+    table: u64,
+    database: u64,
 }
 
 /// What the publication found.
@@ -157,7 +158,8 @@ impl LocalStorage {
 
     fn plan_load(&self, request: &LoadRequest<'_>, partition: &str) -> Result<Plan, Error> {
         let state = self.ledger.read();
-        let found = find(&state, &request.database, &request.table, partition);
+        let table = state.table_id(&request.database, &request.table).ok();
+        let found = table.and_then(|table| state.partition_id(table, partition).ok());
         let mut plan = Plan {
             database_name: request.database.clone(),
             table_name: request.table.clone(),
@@ -166,11 +168,11 @@ impl LocalStorage {
             first_tablet: 0,
             buckets: 0,
             found,
-            creates: Vec::new(),
+            make: None,
             replicas: Vec::new(),
             seen_chunks: BTreeSet::new(),
         };
-        if let Some(id) = found.partition {
+        if let Some(id) = found {
             state.check_loadable(id)?;
             let partition = state.partition(id)?;
             (plan.partition, plan.first_tablet) = (id, partition.first_tablet);
@@ -180,40 +182,26 @@ impl LocalStorage {
             }
             return Ok(plan);
         }
+        let items = vec![vec![partition.to_owned()]];
         let meta = PartitionMeta {
             name: partition.to_owned(),
-            bounds: Bounds::List {
-                items: vec![vec![partition.to_owned()]],
-            },
+            bounds: Bounds::List { items },
             buckets: request.buckets,
             replication_num: request.replication_num,
         };
-        let database = found.database.unwrap_or_else(|| {
-            let (id, name) = (self.ledger.take_ids(1), request.database.clone());
-            plan.creates.push(DatabaseCreated { id, name }.into());
-            id
-        });
-        let table = match found.table {
-            Some(table) => {
-                check_takes_partition(&state, table, partition)?;
-                state.check_free(table)?;
-                check_addable(&state, table, &meta)?;
-                table
-            }
-            None => {
-                let id = self.ledger.take_ids(1);
-                plan.creates
-                    .push(table_created(id, database, &request.table, &load_schema())?);
-                id
-            }
-        };
         let replicas = self.placement(&state).place(&meta)?;
-        let id = self.ledger.take_ids(1 + u64::from(meta.buckets));
-        (plan.partition, plan.first_tablet, plan.buckets) = (id, id + 1, meta.buckets);
+        let id = self.ledger.take_ids(3 + u64::from(meta.buckets));
+        (plan.partition, plan.first_tablet, plan.buckets) = (id + 2, id + 3, meta.buckets);
         let per_tablet = meta.replication_num as usize;
         plan.replicas = replicas.chunks(per_tablet).map(<[u64]>::to_vec).collect();
-        plan.creates
-            .push(partition_event(id, table, &meta, replicas)?);
+        plan.make = Some(NewPartition {
+            meta,
+            replicas,
+            table: id + 1,
+            database: id,
+        });
+        // For the refusals only: the publication asks again.
+        creations(&state, &plan)?;
         Ok(plan)
     }
 
@@ -221,7 +209,7 @@ impl LocalStorage {
     /// afterwards.
     fn unseen_chunks(&self, plan: &mut Plan) -> Result<Vec<(u64, ListRef)>, Error> {
         let state = self.ledger.read();
-        let Some(id) = plan.found.partition else {
+        let Some(id) = plan.found else {
             return Ok(Vec::new());
         };
         let Some(partition) = state.partitions.get(&id) else {
@@ -310,8 +298,8 @@ impl LocalStorage {
                     self.begin_read(&read_ids(&unseen));
                     return Ok(Publication::Compare(unseen));
                 }
-                out.extend(plan.creates.iter().cloned());
-                let version = match plan.found.partition {
+                out.extend(creations(state, plan)?);
+                let version = match plan.found {
                     Some(id) => state.partition(id)?.version + 1,
                     None => 2,
                 };
@@ -352,55 +340,81 @@ impl LocalStorage {
     fn publish_empty(&self, plan: &Plan) -> Result<u64, Error> {
         self.change(|state, out| {
             check_unchanged(state, plan)?;
-            out.extend(plan.creates.iter().cloned());
+            out.extend(creations(state, plan)?);
             plan.found
-                .partition
                 .map_or(Ok(1), |id| Ok(state.partition(id)?.version))
         })
     }
 }
 
-fn find(state: &State, database: &str, table: &str, partition: &str) -> Found {
-    let database_id = state.database_names.get(database).copied();
-    let table_id = state.table_id(database, table).ok();
-    let partition_id = table_id.and_then(|t| state.partition_id(t, partition).ok());
-    Found {
-        database: database_id,
-        table: table_id,
-        partition: partition_id,
+/// The events that make what the load needs and the catalog lacks now.
+fn creations(state: &State, plan: &Plan) -> Result<Vec<CatalogEvent>, Error> {
+    let Some(make) = &plan.make else {
+        return Ok(Vec::new());
+    };
+    let mut out = Vec::new();
+    let known = state.database_names.get(&plan.database_name);
+    let database = *known.unwrap_or(&make.database);
+    if known.is_none() {
+        out.push(
+            DatabaseCreated {
+                id: database,
+                name: plan.database_name.clone(),
+            }
+            .into(),
+        );
     }
+    let table = match state.table_id(&plan.database_name, &plan.table_name) {
+        Ok(table) => {
+            check_takes_partition(state, table, &plan.partition_name)?;
+            state.check_free(table)?;
+            check_addable(state, table, &make.meta)?;
+            table
+        }
+        Err(_) => {
+            out.push(table_created(
+                make.table,
+                database,
+                &plan.table_name,
+                &load_schema(),
+            )?);
+            make.table
+        }
+    };
+    if let Some(gone) = make
+        .replicas
+        .iter()
+        .find(|id| !state.backends.contains_key(id))
+    {
+        let text = format!("backend {gone} was dropped during the load, nothing was loaded");
+        return Err(Error::new(ErrorKind::Busy, text));
+    }
+    out.push(partition_event(
+        plan.partition,
+        table,
+        &make.meta,
+        make.replicas.clone(),
+    )?);
+    Ok(out)
 }
 
-/// Refuses where the path of the load means something else now than when it was planned.
+/// Refuses where the partition is another one now than when the load was planned, or is held.
 fn check_unchanged(state: &State, plan: &Plan) -> Result<(), Error> {
-    let now = find(
-        state,
-        &plan.database_name,
-        &plan.table_name,
-        &plan.partition_name,
+    let table = state.table_id(&plan.database_name, &plan.table_name).ok();
+    let now = table.and_then(|table| state.partition_id(table, &plan.partition_name).ok());
+    if now == plan.found {
+        return now.map_or(Ok(()), |partition| state.check_loadable(partition));
+    }
+    let name = &plan.partition_name;
+    let table = format!("{}.{}", plan.database_name, plan.table_name);
+    let text = format!(
+        "partition '{table}.{name}' was made or dropped during the load, nothing was loaded"
     );
-    if now != plan.found {
-        let name = format!(
-            "{}.{}.{}",
-            plan.database_name, plan.table_name, plan.partition_name
-        );
-        return Err(Error::new(
-            ErrorKind::Busy,
-            format!(
-                "'{name}' was created or dropped while it was being loaded, nothing was loaded"
-            ),
-        ));
-    }
-    if let Some(partition) = now.partition {
-        state.check_loadable(partition)?;
-    } else if let Some(table) = now.table {
-        state.check_free(table)?;
-    }
-    Ok(())
+    Err(Error::new(ErrorKind::Busy, text))
 }
 
 fn unseen(state: &State, plan: &Plan) -> Result<Vec<(u64, ListRef)>, Error> {
-    let Some(id) = plan.found.partition else {
+    let Some(id) = plan.found else {
         return Ok(Vec::new());
     };
     let mut out = Vec::new();

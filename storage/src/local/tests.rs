@@ -205,7 +205,7 @@ fn what_is_loaded_is_exported_and_survives_reopening() {
 
 #[test]
 fn two_thousand_files_with_odd_names_come_back_byte_for_byte() {
-    let bench = Bench::new();
+    let bench = Bench::in_memory();
     let mut all = Files::new();
     for i in 0..2000_u32 {
         let name = match i % 6 {
@@ -657,4 +657,57 @@ fn nothing_is_written_where_a_missing_backend_was() {
     fs::rename(&away, &gone).unwrap();
     bench.reopen();
     bench.load("t", "p", &files(&[("e", "1"), ("f", "2"), ("g", "3")]));
+}
+
+#[test]
+fn loads_beside_each_other_all_count_and_no_path_counts_twice() {
+    let bench = Bench::in_memory();
+    let sources: Vec<PathBuf> = (0..8)
+        .map(|i| {
+            let own = format!("own-{i}");
+            bench.source(&files(&[(own.as_str(), "x"), ("shared", "y")]))
+        })
+        .collect();
+    let storage = bench.s();
+    // Into partitions that all make the same database and table, then into one partition.
+    let load = |partition: String, source: PathBuf| {
+        let mut request = LoadRequest::new("db", "t", vec![source]);
+        request.partition = Some(partition);
+        storage.load(&request)
+    };
+    let run = |same: bool| -> Vec<Result<LoadReport, Error>> {
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..8)
+                .map(|i| {
+                    let partition = if same {
+                        "same".to_owned()
+                    } else {
+                        format!("p{i}")
+                    };
+                    let source = sources[i].clone();
+                    scope.spawn(move || load(partition, source))
+                })
+                .collect();
+            handles.into_iter().map(|h| h.join().unwrap()).collect()
+        })
+    };
+    assert!(run(false).iter().all(Result::is_ok));
+    load("same".to_owned(), bench.source(&files(&[("first", "z")]))).unwrap();
+    let results = run(true);
+    let (done, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!(
+        done.len(),
+        1,
+        "one load brings the shared path: {refused:?}"
+    );
+    for refusal in refused {
+        assert_eq!(refusal.unwrap_err().kind(), ErrorKind::Exists);
+    }
+    let all = bench.export("t");
+    assert_eq!(all.len(), 8 * 2 + 3);
+    assert_eq!(
+        bench.data_files().len(),
+        all.len(),
+        "refused loads leave no file"
+    );
 }

@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::{Staging, TableInfo};
 
-const STEPS: u32 = 60;
+const STEPS: u32 = 200;
 const TABLES: [&str; 3] = ["t1", "t2", "t3"];
 
 /// A small generator of numbers that a seed decides.
