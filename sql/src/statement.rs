@@ -12,8 +12,8 @@ use crate::filter::Tail;
 use crate::secret;
 use crate::show::ResultTable;
 
-/// A statement and the text it came from.
-#[derive(Clone, Debug, PartialEq)]
+/// A statement and the text it came from. `Debug` shows no secret.
+#[derive(Clone, PartialEq)]
 pub struct Parsed {
     /// The statement.
     pub statement: Statement,
@@ -31,6 +31,15 @@ impl Parsed {
             }
             _ => self.text.clone(),
         }
+    }
+}
+
+impl fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parsed")
+            .field("statement", &self.statement)
+            .field("text", &self.loggable())
+            .finish()
     }
 }
 
@@ -294,8 +303,9 @@ impl Statement {
     }
 }
 
-/// `CREATE [READ ONLY] REPOSITORY name WITH … ON LOCATION "…" [PROPERTIES (…)]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `CREATE [READ ONLY] REPOSITORY name WITH … ON LOCATION "…" [PROPERTIES (…)]`. `Debug` shows no
+/// secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CreateRepository {
     /// Its name.
     pub name: String,
@@ -307,6 +317,18 @@ pub struct CreateRepository {
     pub location: String,
     /// Properties for the remote system.
     pub properties: Properties,
+}
+
+impl fmt::Debug for CreateRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateRepository")
+            .field("name", &self.name)
+            .field("access", &self.access)
+            .field("reach", &self.reach)
+            .field("location", &secret::mask_location(&self.location))
+            .field("properties", &self.properties)
+            .finish()
+    }
 }
 
 /// How a repository's remote system is reached.
