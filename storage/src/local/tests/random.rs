@@ -4,7 +4,7 @@
 use super::*;
 use crate::conformance::Files;
 use crate::model::{
-    AllowLoad, FileEntry, Make, RestorePartition, RestoreSpec, RestoreTable, Token,
+    AllowLoad, FileEntry, Make, RestorePartition, RestoreSpec, RestoreTable, Targets, Token,
 };
 use crate::{Staging, TableInfo};
 
@@ -103,6 +103,25 @@ impl World {
         let new = self.files();
         let targets = self.bench.s().create_targets(op, &spec).unwrap();
         self.reopen_sometimes();
+        self.fill(op, &targets, &new);
+        self.reopen_sometimes();
+        let end = self.dice.roll(4);
+        if end > 0 {
+            self.bench.s().prepare(op).unwrap();
+            self.reopen_sometimes();
+        }
+        if end < 2 {
+            self.bench.s().abort(op).unwrap();
+            return;
+        }
+        self.bench.s().commit(op).unwrap();
+        self.tables.insert(table, below("p", &new));
+        self.reopen_sometimes();
+        self.bench.s().forget(op).unwrap();
+    }
+
+    /// Gives all files to bucket 0.
+    fn fill(&self, op: OpId, targets: &Targets, new: &Files) {
         let token = Token {
             epoch: 1,
             attempt: 1,
@@ -134,20 +153,6 @@ impl World {
                 }
             }
         }
-        self.reopen_sometimes();
-        let end = self.dice.roll(4);
-        if end > 0 {
-            self.bench.s().prepare(op).unwrap();
-            self.reopen_sometimes();
-        }
-        if end < 2 {
-            self.bench.s().abort(op).unwrap();
-            return;
-        }
-        self.bench.s().commit(op).unwrap();
-        self.tables.insert(table, below("p", &new));
-        self.reopen_sometimes();
-        self.bench.s().forget(op).unwrap();
     }
 
     fn reopen_sometimes(&mut self) {
@@ -192,6 +197,10 @@ impl World {
                 "pin {op}"
             );
         }
+        self.check_chunks();
+    }
+
+    fn check_chunks(&self) {
         let state = self.bench.s().ledger.read();
         let mut held: Vec<PathBuf> = Vec::new();
         for (id, chunk) in &state.chunks {
