@@ -36,8 +36,8 @@
 //!
 //! # Threads
 //! A journal with an index has one thread, `holdfast-index`, which ends when the journal is
-//! dropped. sled, below it, may panic on a damaged folder; such a panic is caught and leads to a new
-//! index, but the host's panic hook still hears of it.
+//! dropped. sled, below it, may panic on a damaged folder; such a panic is caught and leads to a
+//! new index, but the host's panic hook still hears of it.
 
 mod cases;
 mod checkpoint;

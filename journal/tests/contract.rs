@@ -19,7 +19,7 @@ use std::{
 
 use common::{DoorEvent, event};
 use holdfast_journal::{
-    Error, FileJournal, Index, MemoryJournal, Options, StreamId,
+    Error, FileJournal, Index, Journal, MemoryJournal, Options, StreamId,
     conformance::{self, Subject},
     disk::{Disk, MemoryDisk},
 };
@@ -183,4 +183,15 @@ fn tiny_segments_keep_the_contract() {
 #[test]
 fn a_disk_in_memory_keeps_the_contract() {
     conformance::run(&OnDisk::new(Options::default().segment_bytes(2_000), false)).unwrap();
+}
+
+#[test]
+fn a_record_prints_as_json_under_the_name_of_its_event() {
+    let journal = MemoryJournal::<DoorEvent>::new();
+    journal.append(&[event(3, 1)], 17).unwrap();
+    let found = common::records(&journal).unwrap();
+    let json = serde_json::to_value(&found[0]).unwrap();
+    assert_eq!(json["event"]["Opened"]["door"], 3);
+    assert_eq!((&json["seq"], &json["at_ms"]), (&1.into(), &17.into()));
+    assert_eq!(json["hash"], found[0].hash.to_string());
 }

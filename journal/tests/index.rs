@@ -379,7 +379,7 @@ fn damage_anywhere_in_the_index_loses_nothing() {
             .and_then(|text| text.parse().ok())
             .unwrap_or(usual)
     };
-    let rounds = number("HOLDFAST_TEST_ROUNDS", 30);
+    let rounds = number("HOLDFAST_TEST_ROUNDS", 16);
     let mut dice = Dice(number("HOLDFAST_TEST_SEED", 11));
     let (mut mended, mut unharmed) = (0, 0);
     for (number, file) in files(&index).iter().enumerate() {
