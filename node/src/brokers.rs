@@ -1,5 +1,5 @@
-//! Which brokers this program has, by name and by scheme, and the properties that they take. Moves no
-//! bytes itself.
+//! Which brokers this program has, by name and by scheme, and the properties that they take. Moves
+//! no bytes itself.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -129,7 +129,8 @@ fn bandwidth(properties: &BTreeMap<String, String>) -> Result<Option<BandwidthLi
     Ok((up.is_some() || down.is_some()).then(|| BandwidthLimits::new(up, down)))
 }
 
-/// Reads `10485760` or `10 MB`: decimal units as disks and networks have them, `MiB` and its kin as memory has.
+/// Reads `10485760` or `10 MB`: decimal units as disks and networks have them; `MiB` and its kin
+/// are powers of two.
 fn bytes_per_second(text: &str) -> Result<NonZeroU64, String> {
     let refuse =
         || format!("is '{text}', expected bytes per second above 0, such as 10485760 or \"10 MB\"");

@@ -45,7 +45,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = DEMO_HELP)]
 pub(crate) struct DemoArgs {
-    /// Data folder to make; an earlier demo there is replaced [default: one in the temporary folder]
+    /// Data folder to make, in place of an earlier demo [default: one in the temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Size of the TPC-H data; 1 is about 1 GB

@@ -118,7 +118,7 @@ fn io_failure(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-/// Makes a folder and syncs the parent of each level made, so that what is synced below it is found.
+/// Makes a folder and syncs the parent of each level made, so that what is synced below is found.
 fn create_dir_durably(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Ctrl-C: ends the program at once, except while a job is waited for; then the first is a question.
+//! Ctrl-C: ends the program at once, except while a job is waited for: then the first one asks.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

@@ -1,5 +1,5 @@
-//! `holdfast journal`: dump, verify, state. Reads log and checkpoints, opens no engine, takes no lock
-//! and changes nothing, so it works beside a running process and on a copy.
+//! `holdfast journal`: dump, verify, state. Reads log and checkpoints, opens no engine, takes no
+//! lock and changes nothing, so it works beside a running process and on a copy.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -22,6 +22,7 @@ mod sql_cmd;
 mod text;
 mod transfer;
 mod wait;
+mod watched;
 
 use std::process::ExitCode;
 

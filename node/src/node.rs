@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use holdfast_broker::{Broker, Context, LocalBroker};
@@ -13,10 +12,10 @@ use holdfast_journal::{Event as _, FileJournal, Journal, Kind, OpenReport, Seq};
 use holdfast_storage::LocalStorage;
 
 use crate::brokers::{Adapters, Traffic};
-use crate::demo::Counting;
 use crate::exit::{Exit, Failure};
 use crate::folder::Folder;
 use crate::host::{KeyVault, SystemClock, SystemEntropy};
+use crate::watched::Watched;
 
 /// How a data folder is opened.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +42,7 @@ pub(crate) struct Node {
     pub(crate) storage: Arc<LocalStorage>,
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) adapters: Arc<Adapters>,
-    journal: Arc<dyn Journal<Event>>,
-    /// Appends to the journal, where requests are counted.
-    pub(crate) appends: Option<Arc<AtomicU64>>,
+    pub(crate) journal: Arc<Watched>,
     _folder: Folder,
 }
 
@@ -54,19 +51,12 @@ impl Node {
     pub(crate) fn open(folder: Folder, options: NodeOptions) -> Result<Self, Failure> {
         let key = folder.key()?;
         let storage = Arc::new(open_storage(&folder, options.backends)?);
-        let journal = open_journal(&folder.journal())?;
-        let (journal, appends) = match options.traffic {
-            Traffic::Counted => {
-                let (journal, appends) = Counting::around(journal);
-                (journal, Some(appends))
-            }
-            Traffic::Ignored => (journal, None),
-        };
+        let journal = Arc::new(Watched::new(open_journal(&folder.journal())?));
         let adapters = Arc::new(Adapters::new(options.traffic));
         let jobs = adapters.counted(open_jobs(&folder.jobs())?);
         let clock = Arc::new(SystemClock::new());
         let engine = Engine::open(Parts {
-            journal: Arc::clone(&journal),
+            journal: Arc::clone(&journal) as _,
             storage: Arc::clone(&storage) as _,
             blobs: Arc::new(BrokerBlobs::new(jobs)),
             brokers: Arc::clone(&adapters) as _,
@@ -82,7 +72,6 @@ impl Node {
             clock,
             adapters,
             journal,
-            appends,
             _folder: folder,
         })
     }

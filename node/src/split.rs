@@ -1,5 +1,5 @@
-//! Cuts a stream of text into statements at semicolons, as it arrives. Knows quotes and comments and
-//! nothing else of SQL.
+//! Cuts a stream of text into statements at semicolons, as it arrives. Knows quotes and comments
+//! and nothing else of SQL.
 
 /// Collects text and gives out whole statements.
 #[derive(Debug, Default)]

@@ -150,9 +150,7 @@ impl Run<'_> {
             out::data(&render(table, self.format))?;
         }
         match outcome.job {
-            Some(job) if self.waits == Waits::ForJobs => {
-                wait::for_job(&self.node.engine, job).map(|_| ())
-            }
+            Some(job) if self.waits == Waits::ForJobs => wait::for_job(self.node, job).map(|_| ()),
             Some(job) => {
                 out::note(format_args!("job {job} is accepted and goes on by itself"));
                 Ok(())
@@ -178,7 +176,7 @@ impl Run<'_> {
             |()| Exit::Done,
         );
         for job in self.node.engine.active() {
-            if let Err(failure) = wait::for_job(&self.node.engine, job) {
+            if let Err(failure) = wait::for_job(self.node, job) {
                 if exit == Exit::Done || failure.exit == Exit::Interrupted {
                     exit = failure.exit;
                 }

@@ -1,5 +1,5 @@
-//! Waiting for a job in front of people: a bar on a terminal, lines elsewhere, and the question that
-//! Ctrl-C asks. Decides nothing about the job itself.
+//! Waiting for a job in front of people: a bar on a terminal, lines elsewhere, and the question
+//! that Ctrl-C asks. Decides nothing about the job itself.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -11,6 +11,7 @@ use holdfast_engine::{Engine, JobId, JobKind, JobView};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exit::{Exit, Failure};
+use crate::node::Node;
 use crate::{interrupt, out, text};
 
 /// How often the bar moves and Ctrl-C is looked for.
@@ -21,8 +22,10 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Waits until the job has ended.
 ///
 /// # Errors
-/// `JOB_CANCELLED` with exit code 1 where it was cancelled, `Interrupted` after Ctrl-C.
-pub(crate) fn for_job(engine: &Engine, job: JobId) -> Result<Arc<JobView>, Failure> {
+/// `JOB_CANCELLED` with exit code 1 where it was cancelled, `UNAVAILABLE` where the engine has
+/// stopped, `Interrupted` after Ctrl-C.
+pub(crate) fn for_job(node: &Node, job: JobId) -> Result<Arc<JobView>, Failure> {
+    let engine = &node.engine;
     let _asking = interrupt::Asking::start();
     let mut progress = Progress::start();
     let mut left = false;
@@ -42,6 +45,14 @@ pub(crate) fn for_job(engine: &Engine, job: JobId) -> Result<Arc<JobView>, Failu
             };
         }
         progress.show(&view, engine.bytes_in_flight(job));
+        if let Some(error) = node.journal.failure() {
+            progress.pause();
+            let text = format!(
+                "the engine has stopped ({error}); {} goes on when the data folder is next opened",
+                title(&view)
+            );
+            return Err(Failure::failed("UNAVAILABLE", text));
+        }
         if interrupt::taken() && !left {
             progress.pause();
             match ask(&view) {
@@ -208,11 +219,12 @@ impl Progress {
 
 /// The bar of everything that counts bytes.
 pub(crate) fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}")
-        .map_or_else(
-            |_| ProgressStyle::default_bar(),
-            |style| style.progress_chars("=> "),
-        )
+    const BAR: &str = "{msg} [{bar:20}] {decimal_bytes} of {decimal_total_bytes}, \
+                       {decimal_bytes_per_sec}";
+    ProgressStyle::with_template(BAR).map_or_else(
+        |_| ProgressStyle::default_bar(),
+        |style| style.progress_chars("=> "),
+    )
 }
 
 /// `backup 12 of 'monday': UPLOADING, 45.0 MB of 107.0 MB, 3 of 9 tasks`.

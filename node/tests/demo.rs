@@ -12,19 +12,17 @@ mod common;
 use common::World;
 
 #[test]
-fn the_story_proves_itself_and_can_be_told_again() {
+fn the_story_proves_itself_and_leaves_a_folder_to_look_at() {
     let world = World::new();
     let args = ["demo", "--data-dir", "node", "--scale-factor", "0.002"];
-    for _ in 0..2 {
-        let ended = world.run(&args).ok();
-        for part in [
-            "BACKUP SNAPSHOT tpch.monday",
-            "FINISHED",
-            "ratio",
-            "every one as it was made",
-        ] {
-            assert!(ended.out.contains(part), "{part}: {ended:#?}");
-        }
+    let ended = world.run(&args).ok();
+    for part in [
+        "BACKUP SNAPSHOT tpch.monday",
+        "FINISHED",
+        "ratio",
+        "every one as it was made",
+    ] {
+        assert!(ended.out.contains(part), "{part}: {ended:#?}");
     }
     let rows = world
         .sql("SHOW BACKUP FROM tpch ORDER BY JobId")

@@ -201,7 +201,10 @@ fn a_restore_that_cannot_be_is_cancelled_and_changes_nothing() {
     ));
     assert_eq!(ended.code, 1, "{ended:#?}");
     world
-        .sql("RESTORE SNAPSHOT shop.monday FROM r PROPERTIES ('backup_timestamp' = '2020-01-01-00-00-00-000')")
+        .sql(
+            "RESTORE SNAPSHOT shop.monday FROM r \
+             PROPERTIES ('backup_timestamp' = '2020-01-01-00-00-00-000')",
+        )
         .refused(1, "SNAPSHOT_NOT_FOUND");
     world
         .sql("RESTORE SNAPSHOT shop.monday FROM r")
@@ -267,4 +270,41 @@ fn the_journal_can_be_read_beside_a_running_job() {
     });
     world.run(&["journal", "verify", "--data-dir", "node"]).ok();
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_interrupted_wait_ends_with_130_and_the_job_goes_on_later() {
+    let world = World::new();
+    world.shop(1_500_000, Some(500_000));
+    let child = world.start(&[
+        "sql",
+        "--data-dir",
+        "node",
+        "-e",
+        "BACKUP SNAPSHOT shop.slow TO r",
+    ]);
+    until("the upload runs", || {
+        let state = world.run(&["journal", "state", "--data-dir", "node", "--format", "json"]);
+        state.code == 0
+            && state.sets()[0]
+                .iter()
+                .any(|row| row["State"] == "UPLOADING")
+    });
+    let ended = interrupted(child);
+    assert_eq!(ended, Some(130));
+    world.sql("").ok();
+    let row = world.sql("SHOW BACKUP FROM shop").ok().row();
+    assert_eq!(row["State"].as_str(), Some("FINISHED"));
+}
+
+fn interrupted(mut child: std::process::Child) -> Option<i32> {
+    let pid = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    child.wait().unwrap().code()
 }

@@ -239,7 +239,8 @@ fn tables_are_made_changed_and_shown() {
     let world = World::new();
     world
         .sql(
-            "CREATE DATABASE d; USE d; CREATE TABLE t (day DATE NOT NULL, n BIGINT) DUPLICATE KEY(day) \
+            "CREATE DATABASE d; USE d; \
+             CREATE TABLE t (day DATE NOT NULL, n BIGINT) DUPLICATE KEY(day) \
              PARTITION BY RANGE(day) (PARTITION p1 VALUES LESS THAN ('2026-01-01')) \
              DISTRIBUTED BY HASH(day) BUCKETS 2; \
              ALTER TABLE t ADD PARTITION p2 VALUES LESS THAN ('2027-01-01'); \

@@ -1,22 +1,18 @@
 //! `holdfast demo`: the whole story on made-up data, told through the same statements that a user
 //! types. Owns the story and its figures; everything it shows is done by the ordinary parts.
 
-mod counting;
 mod floor;
 mod place;
 mod proof;
 mod story;
 mod tpch;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::DemoArgs;
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::text;
-
-pub(crate) use counting::Counting;
 
 /// Runs the command.
 pub(crate) fn run(args: DemoArgs) -> Result<Exit, Failure> {
@@ -57,11 +53,4 @@ fn say(line: &str) -> Result<(), Failure> {
 /// Takes a failed system call of the demo itself.
 fn io_failed(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
     move |error| Failure::failed("IO_ERROR", format!("{what}: {error}"))
-}
-
-/// The number behind a counter, zero where nothing was counted.
-fn counted(counter: Option<&Arc<std::sync::atomic::AtomicU64>>) -> u64 {
-    counter.map_or(0, |counter| {
-        counter.load(std::sync::atomic::Ordering::Relaxed)
-    })
 }

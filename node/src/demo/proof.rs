@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(
             differences,
             [
-                "'a' has another content",
-                "'b' is missing",
-                "'d' was not there before"
+                "'p/a' has another content",
+                "'p/b' is missing",
+                "'p/d' was not there before"
             ]
         );
         assert!(before.differences(&before).is_empty());

@@ -15,7 +15,7 @@ use super::floor::Costs;
 use super::place::Place;
 use super::proof::Contents;
 use super::tpch::{self, SHIP_YEARS, Table, Written};
-use super::{counted, io_failed, say};
+use super::{io_failed, say};
 use crate::brokers::Traffic;
 use crate::exit::Failure;
 use crate::node::{Node, NodeOptions, storage_failure};
@@ -81,11 +81,11 @@ impl Story {
         }
         outcome
             .job
-            .map(|job| wait::for_job(&self.node.engine, job))
+            .map(|job| wait::for_job(&self.node, job))
             .transpose()
     }
 
-    /// As [`run`](Self::run), for a statement that starts a job; with the time from submission to end.
+    /// As [`run`](Self::run), for a statement that starts a job; with the time until it ended.
     fn job(&self, statement: &str) -> Result<(Arc<JobView>, Duration), Failure> {
         let start = Instant::now();
         let view = self.run(statement)?;
@@ -250,7 +250,7 @@ impl Story {
 
     fn syncs(&self) -> Syncs {
         Syncs {
-            appends: counted(self.node.appends.as_ref()) + self.node.storage.position().0,
+            appends: self.node.journal.appends() + self.node.storage.position().0,
             objects: self.node.adapters.requests(Request::Put),
         }
     }
@@ -274,8 +274,8 @@ impl Story {
     pub(super) fn restore(&mut self) -> Result<(), Failure> {
         say("\n6. What was lost comes back, the rest is not touched:")?;
         let statement = format!(
-            "RESTORE SNAPSHOT {DATABASE}.monday FROM demo ON (lineitem PARTITION (y1995), customer, \
-             orders) PROPERTIES (\"backup_timestamp\" = \"{}\")",
+            "RESTORE SNAPSHOT {DATABASE}.monday FROM demo \
+             ON (lineitem PARTITION (y1995), customer, orders) PROPERTIES (\"backup_timestamp\" = \"{}\")",
             self.timestamp
         );
         let (view, time) = self.job(&statement)?;
@@ -299,7 +299,8 @@ impl Story {
             ));
         }
         say(&format!(
-            "\n7. Proof: all tables exported and hashed again in {}: {}, {}, every one as it was made.",
+            "\n7. Proof: all tables exported and hashed again in {}: {}, {}, \
+             every one as it was made.",
             text::duration(start.elapsed()),
             text::count(found.files(), "file"),
             text::bytes(found.bytes())

@@ -61,12 +61,14 @@ impl Table {
                 1,
             ),
             Self::Nation => (
-                "n_nationkey INT NOT NULL, n_name VARCHAR(25), n_regionkey INT, n_comment VARCHAR(152)",
+                "n_nationkey INT NOT NULL, n_name VARCHAR(25), n_regionkey INT, \
+                 n_comment VARCHAR(152)",
                 1,
             ),
             Self::Supplier => (
                 "s_suppkey BIGINT NOT NULL, s_name VARCHAR(25), s_address VARCHAR(40), \
-                 s_nationkey INT, s_phone VARCHAR(15), s_acctbal DECIMAL(15,2), s_comment VARCHAR(101)",
+                 s_nationkey INT, s_phone VARCHAR(15), s_acctbal DECIMAL(15,2), \
+                 s_comment VARCHAR(101)",
                 1,
             ),
             Self::Customer => (
@@ -118,7 +120,8 @@ impl Table {
             keys[0]
         };
         format!(
-            "({columns})\nDUPLICATE KEY({})\n{partitions}DISTRIBUTED BY HASH({bucket_key}) BUCKETS {}\n\
+            "({columns})\nDUPLICATE KEY({})\n{partitions}\
+             DISTRIBUTED BY HASH({bucket_key}) BUCKETS {}\n\
              PROPERTIES(\"replication_num\" = \"1\")",
             keys.join(", "),
             self.buckets(),

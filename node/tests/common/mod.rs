@@ -29,7 +29,8 @@ impl Ended {
         self
     }
 
-    /// The same, for a run that must have failed with this code and symbol, in the shape that scripts rely on.
+    /// The same, for a run that must have failed with this code and symbol, in the shape that
+    /// scripts rely on.
     #[track_caller]
     pub(crate) fn refused(self, code: i32, symbol: &str) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
@@ -163,14 +164,14 @@ impl World {
         self.run(&["load", "--data-dir", "node", "--table", table, source])
     }
 
-    /// A data folder with table `shop.orders` of `bytes` random-looking bytes, and repository `r` whose uploads and
-    /// downloads take at least a second for each `rate` bytes.
+    /// A data folder with table `shop.orders` of `bytes` random-looking bytes, and repository `r`
+    /// whose uploads and downloads take at least a second for each `rate` bytes.
     pub(crate) fn shop(&self, bytes: usize, rate: Option<usize>) {
         self.file("src/big", noise(bytes));
         self.file("src/deep/small", "small");
         self.load("shop.orders", "src").ok();
         let properties = rate.map_or(String::new(), |rate| {
-            format!(" PROPERTIES (\"upload_bandwidth\" = \"{rate}\", \"download_bandwidth\" = \"{rate}\")")
+            format!(" PROPERTIES ('upload_bandwidth' = '{rate}', 'download_bandwidth' = '{rate}')")
         });
         let location = self.path("repo");
         self.sql(&format!(

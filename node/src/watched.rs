@@ -1,0 +1,118 @@
+//! The journal as the program hands it to the engine: counts how often it was made durable, and
+//! remembers why it stopped, so that nobody waits for a job that cannot go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use holdfast_engine::Event;
+use holdfast_journal::{
+    Appended, Checkpoint, Error, ErrorKind, FrameHash, Journal, Kind, Record, Seq, StreamId, Visit,
+};
+use parking_lot::Mutex;
+
+/// Passes everything on to the journal inside.
+pub(crate) struct Watched {
+    inner: Arc<dyn Journal<Event>>,
+    appends: AtomicU64,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Watched {
+    pub(crate) fn new(inner: Arc<dyn Journal<Event>>) -> Self {
+        Self {
+            inner,
+            appends: AtomicU64::new(0),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// Durable appends so far.
+    pub(crate) fn appends(&self) -> u64 {
+        self.appends.load(Ordering::Relaxed)
+    }
+
+    /// Why the journal takes nothing any more; a full disk is waited out and is no such reason.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
+    fn seen(&self, result: Result<Appended, Error>) -> Result<Appended, Error> {
+        match &result {
+            Ok(_) => {
+                self.appends.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Full => {}
+            Err(error) => {
+                self.failure.lock().get_or_insert_with(|| error.clone());
+            }
+        }
+        result
+    }
+}
+
+impl Journal<Event> for Watched {
+    fn append(&self, events: &[Event], at_ms: u64) -> Result<Appended, Error> {
+        self.seen(self.inner.append(events, at_ms))
+    }
+
+    fn append_urgent(&self, events: &[Event], at_ms: u64) -> Result<Appended, Error> {
+        self.seen(self.inner.append_urgent(events, at_ms))
+    }
+
+    fn position(&self) -> (Seq, FrameHash) {
+        self.inner.position()
+    }
+
+    fn first(&self) -> Seq {
+        self.inner.first()
+    }
+
+    fn read(&self, from: Seq, visit: &mut Visit<'_, Event>) -> Result<(), Error> {
+        self.inner.read(from, visit)
+    }
+
+    fn by_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<Event>>, Error> {
+        self.inner.by_stream(stream, from, limit)
+    }
+
+    fn by_kind(&self, kind: Kind, from: Seq, limit: usize) -> Result<Vec<Record<Event>>, Error> {
+        self.inner.by_kind(kind, from, limit)
+    }
+
+    fn checkpoint(&self, seq: Seq, projection: &str, state: &[u8]) -> Result<(), Error> {
+        self.inner.checkpoint(seq, projection, state)
+    }
+
+    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
+        self.inner.latest_checkpoint(projection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_engine::event::EngineStarted;
+    use holdfast_journal::MemoryJournal;
+
+    #[test]
+    fn appends_are_counted_and_a_failure_is_remembered() {
+        let watched = Watched::new(Arc::new(MemoryJournal::<Event>::new()));
+        let event = Event::from(EngineStarted {
+            epoch: 1,
+            cluster: "c".into(),
+            catalog: 0,
+            mono_ms: 0,
+        });
+        watched.append(&[event.clone()], 1).unwrap();
+        watched.append_urgent(&[event], 2).unwrap();
+        assert_eq!(watched.appends(), 2);
+        assert!(watched.failure().is_none());
+        assert!(watched.append(&[], 3).is_err());
+        assert!(watched.failure().is_some());
+    }
+}
