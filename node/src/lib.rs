@@ -14,6 +14,7 @@ mod journal_cmd;
 mod logger;
 mod node;
 mod out;
+mod panics;
 mod repository_cmd;
 mod session;
 mod shell;
@@ -34,6 +35,7 @@ use cli::{Cli, Command};
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     logger::install();
+    panics::install();
     interrupt::install();
     let ended = match cli.command {
         Command::Demo(args) => demo::run(args),

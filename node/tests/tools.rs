@@ -156,6 +156,30 @@ fn a_lost_index_is_no_damage() {
 }
 
 #[test]
+fn a_damaged_index_is_found_and_mended_by_the_next_opening() {
+    let world = backed_up();
+    let index = world.path("node/journal/index");
+    let mut changed = 0;
+    for (name, mut content) in files(&index) {
+        let middle = content.len() / 2;
+        if content.iter().any(|byte| *byte != 0) {
+            content[middle..].iter_mut().for_each(|byte| *byte ^= 0x55);
+            fs::write(index.join(name), content).unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 0);
+    let verify = world
+        .run(&["journal", "verify", "--data-dir", "node"])
+        .refused(4, "JOURNAL_DAMAGED");
+    assert!(verify.out.starts_with("index: "), "{verify:#?}");
+    let shown = world.sql("SHOW BACKUP FROM shop").ok();
+    assert_eq!(shown.row()["State"].as_str(), Some("FINISHED"));
+    assert!(!shown.err.contains("panicked"), "{shown:#?}");
+    world.run(&["journal", "verify", "--data-dir", "node"]).ok();
+}
+
+#[test]
 fn a_damaged_or_missing_object_is_named() {
     let world = backed_up();
     repository(&world, "verify", &["--snapshot", "monday"]).ok();
