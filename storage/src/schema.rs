@@ -5,7 +5,7 @@
 //! functions, so that the two can never disagree about what "the same" means.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::model::{Bounds, Column, Distribution, KeysType, Partitioning, TableSchema};
@@ -83,6 +83,52 @@ pub fn overlaps(a: &Bounds, b: &Bounds) -> bool {
         _ => true,
     }
 }
+
+/// Two of these bounds that overlap, by their places in `all`; takes about as long as sorting them.
+pub fn first_overlap(all: &[&Bounds]) -> Option<(usize, usize)> {
+    let mut ranges: Vec<(usize, End<'_>, End<'_>)> = Vec::new();
+    let mut items: BTreeMap<&[String], usize> = BTreeMap::new();
+    for (i, bounds) in all.iter().enumerate() {
+        match bounds {
+            Bounds::All => {}
+            Bounds::Range { lower, upper } => {
+                ranges.push((i, lower.as_deref(), upper.as_deref()));
+            }
+            Bounds::List { items: own } => {
+                for item in own {
+                    if let Some(other) = items.insert(item, i).filter(|other| *other != i) {
+                        return Some((other, i));
+                    }
+                }
+            }
+        }
+    }
+    let kinds_are_mixed = !ranges.is_empty() && ranges.len() < all.len();
+    let all_rows = all.iter().position(|b| matches!(b, Bounds::All));
+    if all.len() > 1 && (kinds_are_mixed || all_rows.is_some()) {
+        let first = all_rows.or(ranges.first().map(|r| r.0)).unwrap_or(0);
+        let other = all
+            .iter()
+            .enumerate()
+            .find(|(i, b)| *i != first && overlaps(all[first], b));
+        if let Some((other, _)) = other {
+            return Some((first.min(other), first.max(other)));
+        }
+    }
+    ranges.retain(|(_, lower, upper)| !is_empty_range(*lower, *upper));
+    ranges.sort_by(|(_, a, _), (_, b, _)| match (a, b) {
+        (Some(a), Some(b)) => compare_tuples(a, b),
+        _ => a.is_some().cmp(&b.is_some()),
+    });
+    // Where any two overlap, two that stand beside each other do.
+    let mut beside = ranges.windows(2);
+    let found = beside.find(|pair| starts_before_end(pair[1].1, pair[0].2))?;
+    let (a, b) = (found[0].0, found[1].0);
+    Some((a.min(b), a.max(b)))
+}
+
+/// One end of a range; `None` = unbounded.
+type End<'a> = Option<&'a [String]>;
 
 fn same_end(a: Option<&[String]>, b: Option<&[String]>) -> bool {
     match (a, b) {

@@ -12,7 +12,7 @@ use super::state::{Phase, State, busy};
 use super::{LocalStorage, is_alive, shown};
 use crate::model::{BackendId, Bounds, PartitionMeta, Partitioning, TableSchema};
 use crate::names::{check_backend, check_object, check_partition};
-use crate::schema::overlaps;
+use crate::schema::{first_overlap, overlaps};
 use crate::{Error, ErrorKind};
 
 impl LocalStorage {
@@ -76,8 +76,8 @@ impl LocalStorage {
             let table = self.ledger.take_ids(1);
             out.push(table_created(table, database_id, name, &schema)?);
             let mut placement = self.placement(state);
-            for (i, meta) in partitions.iter().enumerate() {
-                check_new_partition(&schema, meta, &partitions[..i])?;
+            check_partitions(&schema, &partitions.iter().collect::<Vec<_>>())?;
+            for meta in &partitions {
                 out.push(self.partition_added(table, meta, &mut placement)?);
             }
             Ok(())
@@ -293,33 +293,49 @@ pub(super) fn exists(what: &str) -> Error {
 
 /// Checks that a partition can stand in this table as it is now.
 pub(super) fn check_addable(state: &State, table: u64, meta: &PartitionMeta) -> Result<(), Error> {
-    let found = state.table(table)?;
-    if found.by_name.contains_key(&meta.name) {
-        let name = format!(
-            "partition '{}' of table '{}'",
-            meta.name,
-            state.full_name(table)
-        );
-        return Err(exists(&name));
-    }
-    let mut others = Vec::new();
-    for id in &found.partitions {
-        others.push(state.partition(*id)?.meta.clone());
-    }
-    check_new_partition(&found.schema, meta, &others)
+    check_all_addable(state, table, &[meta])
 }
 
-/// Checks a new partition's name and bounds against the schema and the partitions beside it.
-pub(super) fn check_new_partition(
-    schema: &TableSchema,
-    meta: &PartitionMeta,
-    others: &[PartitionMeta],
+/// As [`check_addable`], for many partitions at once.
+pub(super) fn check_all_addable(
+    state: &State,
+    table: u64,
+    new: &[&PartitionMeta],
 ) -> Result<(), Error> {
+    let found = state.table(table)?;
+    let mut all = Vec::with_capacity(found.partitions.len() + new.len());
+    for id in &found.partitions {
+        all.push(&state.partition(*id)?.meta);
+    }
+    all.extend(new);
+    check_partitions(&found.schema, &all)
+}
+
+/// Checks that partitions fit the schema and can stand beside each other.
+pub(super) fn check_partitions(schema: &TableSchema, all: &[&PartitionMeta]) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    for meta in all {
+        check_fits(schema, meta, all.len())?;
+        if !names.insert(meta.name.as_str()) {
+            return Err(exists(&format!("partition '{}'", meta.name)));
+        }
+    }
+    let bounds: Vec<&Bounds> = all.iter().map(|meta| &meta.bounds).collect();
+    let Some((one, other)) = first_overlap(&bounds) else {
+        return Ok(());
+    };
+    let (one, other) = (&all[one].name, &all[other].name);
+    let text = format!("partition '{other}' overlaps partition '{one}', expected bounds apart");
+    Err(Error::new(ErrorKind::Invalid, text))
+}
+
+/// Checks one partition's name and bounds against the schema of a table with `count` partitions.
+fn check_fits(schema: &TableSchema, meta: &PartitionMeta, count: usize) -> Result<(), Error> {
     check_partition(&meta.name)?;
     let wrong = |text: String| Err(Error::new(ErrorKind::Invalid, text));
     let name = &meta.name;
     let (fits, expected) = match (&schema.partitioning, &meta.bounds) {
-        (Partitioning::Unpartitioned, Bounds::All) => (others.is_empty(), "one partition"),
+        (Partitioning::Unpartitioned, Bounds::All) => (count == 1, "one partition"),
         (Partitioning::Unpartitioned, _) => (false, "bounds of all rows"),
         (Partitioning::Range { .. }, bounds) => (matches!(bounds, Bounds::Range { .. }), "a range"),
         (Partitioning::List { .. }, bounds) => (matches!(bounds, Bounds::List { .. }), "a list"),
@@ -333,16 +349,7 @@ pub(super) fn check_new_partition(
         let text = format!("partition '{name}' takes no row, expected bounds that take some");
         return wrong(text);
     }
-    if let Some(same) = others.iter().find(|o| o.name == *name) {
-        return Err(exists(&format!("partition '{}'", same.name)));
-    }
-    match others.iter().find(|o| overlaps(&o.bounds, &meta.bounds)) {
-        Some(other) => wrong(format!(
-            "partition '{name}' overlaps partition '{}', expected bounds apart from all others",
-            other.name
-        )),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_droppable(state: &State, name: &str) -> Result<u64, Error> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::LocalStorage;
 use super::backup::PER_EVENT;
-use super::ddl::{check_addable, check_new_partition, exists, table_created};
+use super::ddl::{check_all_addable, check_partitions, exists, table_created};
 use super::events::{
     CatalogEvent, DatabaseCreated, RestoreDropPlanned, RestorePartition as PlannedEvent,
     RestoreStarted, RestoreTablePlanned,
@@ -109,19 +109,36 @@ impl LocalStorage {
                 state.check_free(id)?;
                 if let Some(difference) = difference(&state.table(id)?.schema, &table.schema) {
                     let text = format!("table '{full}' has changed: {difference}");
-                    return Err(Error::new(ErrorKind::Invalid, text));
+                    return Err(Error::new(ErrorKind::Exists, text));
                 }
                 id
             }
         };
+        let created = table
+            .partitions
+            .iter()
+            .filter(|p| p.partition == Make::Create);
+        let created: Vec<&PartitionMeta> = created.map(|p| &p.meta).collect();
+        match table.table {
+            Make::Create => check_partitions(&table.schema, &created)?,
+            Make::Overwrite => {
+                check_partitions(&table.schema, &created)?;
+                // Fine by themselves, so the table has changed since the spec was checked.
+                let beside = check_all_addable(state, id, &created);
+                beside.map_err(|e| Error::new(ErrorKind::Exists, e.message()))?;
+            }
+        }
         let mut partitions = Vec::new();
-        let mut created: Vec<PartitionMeta> = Vec::new();
+        let mut names = BTreeSet::new();
         for partition in &table.partitions {
+            let name = &partition.meta.name;
+            if !names.insert(name) {
+                let text = format!("partition '{full}.{name}' is twice in one restore");
+                return Err(Error::new(ErrorKind::Invalid, text));
+            }
             let planned = match partition.partition {
                 Make::Overwrite => overwritten(state, id, &full, partition)?,
                 Make::Create => {
-                    check_created(state, id, table, partition, &created)?;
-                    created.push(partition.meta.clone());
                     let event = self.partition_added(id, &partition.meta, placement)?;
                     let CatalogEvent::PartitionAdded(added) = &event else {
                         continue;
@@ -172,19 +189,6 @@ impl LocalStorage {
     }
 }
 
-fn check_created(
-    state: &State,
-    table_id: u64,
-    table: &RestoreTable,
-    partition: &RestorePartition,
-    created: &[PartitionMeta],
-) -> Result<(), Error> {
-    if table.table == Make::Overwrite {
-        check_addable(state, table_id, &partition.meta)?;
-    }
-    check_new_partition(&table.schema, &partition.meta, created)
-}
-
 /// A partition that is overwritten must be what the spec says it is.
 fn overwritten(
     state: &State,
@@ -201,7 +205,7 @@ fn overwritten(
     let found = &state.partition(id)?.meta;
     let differ = |what: &str, found: String, expected: String| {
         let text = format!("partition '{full}.{name}' has {what} {found}, expected {expected}");
-        Err(Error::new(ErrorKind::Invalid, text))
+        Err(Error::new(ErrorKind::Exists, text))
     };
     if !same_bounds(&found.bounds, &wanted.meta.bounds) {
         let (found, expected) = (&found.bounds, &wanted.meta.bounds);

@@ -168,3 +168,45 @@ fn the_first_difference_is_named_with_both_values() {
         );
     }
 }
+
+#[test]
+fn the_quick_search_for_an_overlap_agrees_with_looking_at_each_pair() {
+    let mut number = 9_u64;
+    let mut roll = |sides: u64| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963);
+        (number >> 33) % sides
+    };
+    let mut found = 0;
+    for _ in 0..3_000 {
+        let count = roll(5) as usize;
+        let lists = roll(4) == 0;
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let (a, b) = (roll(40).to_string(), roll(40).to_string());
+            let end = |text: String, open: bool| (!open).then(|| vec![text]);
+            all.push(match (lists, roll(40)) {
+                (_, 0) => Bounds::All,
+                (true, _) => list(&[&a, &b]),
+                (false, n) => Bounds::Range {
+                    lower: end(a, n == 1),
+                    upper: end(b, n == 2),
+                },
+            });
+        }
+        let refs: Vec<&Bounds> = all.iter().collect();
+        let pairs = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
+        let expected = pairs.clone().any(|(i, j)| overlaps(&all[i], &all[j]));
+        let answer = first_overlap(&refs);
+        assert_eq!(answer.is_some(), expected, "{all:?}");
+        if let Some((i, j)) = answer {
+            assert!(i < j && overlaps(&all[i], &all[j]), "{i} {j} {all:?}");
+            found += 1;
+        }
+    }
+    assert!(
+        found > 500 && found < 2_900,
+        "both answers were seen: {found}"
+    );
+}

@@ -461,3 +461,44 @@ fn a_load_that_a_full_journal_refuses_leaves_nothing() {
     journal.free_disk();
     storage.drop_table("db", "t").unwrap();
 }
+
+#[test]
+fn a_target_that_changed_since_it_was_checked_is_refused_with_both_values() {
+    let bench = Bench::new();
+    bench.load("t", "p", &files(&[("a", "old")]));
+    let good = spec(&bench, "t", "t", Make::Overwrite);
+    let refuse = |change: &dyn Fn(&mut RestoreTable), expected: &str| {
+        let mut spec = good.clone();
+        change(&mut spec.tables[0]);
+        let e = bench.s().create_targets(OP, &spec).unwrap_err();
+        assert!(
+            e.kind() == ErrorKind::Exists && e.message() == expected,
+            "{e}"
+        );
+    };
+    refuse(
+        &|t| t.schema.keys_type = KeysType::Primary,
+        "table 'db.t' has changed: keys type is DUPLICATE KEY, expected PRIMARY KEY",
+    );
+    refuse(
+        &|t| t.partitions[0].meta.buckets = 5,
+        "partition 'db.t.p' has bucket count 2, expected 5",
+    );
+    refuse(
+        &|t| t.partitions[0].meta.replication_num = 1,
+        "partition 'db.t.p' has replication_num 2, expected 1",
+    );
+    refuse(
+        &|t| t.partitions[0].partition = Make::Create,
+        "partition 'p' exists already",
+    );
+    refuse(
+        &|t| {
+            t.partitions[0].partition = Make::Create;
+            t.partitions[0].meta.name = "q".to_owned();
+        },
+        "partition 'q' overlaps partition 'p', expected bounds apart",
+    );
+    assert_eq!(bench.s().tables("db").unwrap()[0].access, Access::Normal);
+    bench.s().create_targets(OP, &good).unwrap();
+}
