@@ -376,13 +376,15 @@ impl Executor for PoolExecutor {
         let deadline = Instant::now() + SHUTDOWN_WAIT;
         let mut alive = shared.alive.lock();
         while *alive > 0 && !shared.ended.wait_until(&mut alive, deadline).timed_out() {}
-        if *alive > 0 {
-            log::warn!("{alive} threads did not let go and are left behind");
-        }
+        let left_behind = *alive;
         drop(alive);
+        if left_behind > 0 {
+            log::warn!("{left_behind} threads did not let go and are left behind");
+        }
         for handle in shared.threads.lock().drain(..) {
-            // A thread that is not finished is detached by dropping its handle.
-            if handle.is_finished() && handle.join().is_err() {
+            // A thread says that it ends before it lets go of the storage, so only a join makes sure that the folder
+            // can be opened again. One that did not let go is detached by dropping its handle.
+            if (left_behind == 0 || handle.is_finished()) && handle.join().is_err() {
                 log::error!("an executor thread panicked outside of a task");
             }
         }
