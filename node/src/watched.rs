@@ -108,8 +108,10 @@ mod tests {
             catalog: 0,
             mono_ms: 0,
         });
-        watched.append(&[event.clone()], 1).unwrap();
-        watched.append_urgent(&[event], 2).unwrap();
+        watched.append(std::slice::from_ref(&event), 1).unwrap();
+        watched
+            .append_urgent(std::slice::from_ref(&event), 2)
+            .unwrap();
         assert_eq!(watched.appends(), 2);
         assert!(watched.failure().is_none());
         assert!(watched.append(&[], 3).is_err());

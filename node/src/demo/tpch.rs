@@ -53,9 +53,9 @@ impl Table {
         }
     }
 
-    /// What stands between `CREATE TABLE name` and the semicolon.
-    pub(crate) fn definition(self) -> String {
-        let (columns, key) = match self {
+    /// The columns as CREATE TABLE takes them, and how many of the first are the key.
+    const fn columns(self) -> (&'static str, usize) {
+        match self {
             Self::Region => (
                 "r_regionkey INT NOT NULL, r_name VARCHAR(25), r_comment VARCHAR(152)",
                 1,
@@ -103,7 +103,12 @@ impl Table {
                  l_comment VARCHAR(44)",
                 3,
             ),
-        };
+        }
+    }
+
+    /// What stands between `CREATE TABLE name` and the semicolon.
+    pub(crate) fn definition(self) -> String {
+        let (columns, key) = self.columns();
         let keys: Vec<&str> = columns
             .split(',')
             .take(key)
