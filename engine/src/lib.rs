@@ -4,6 +4,52 @@
 //! events make of it; views are what readers see of the state. It names no concrete storage, broker or journal,
 //! opens no file and reads no clock: all of that comes in through [`Storage`](holdfast_storage::Storage),
 //! [`Brokers`], [`Journal`](holdfast_journal::Journal) and the other seams.
+//!
+//! # Embedding
+//! A database node implements [`Storage`](holdfast_storage::Storage) for its tables, opens an
+//! engine with it, and asks for jobs. `docs/embedding.md` goes through it step by step, and
+//! `examples/embed.rs` is a small node over a row store that does it. [`Parts::new`] brings clocks,
+//! random numbers and a vault that takes no secrets; each is a field that a host can replace.
+//!
+//! ```
+//! use std::{error::Error, path::Path, sync::Arc, time::Duration};
+//! use holdfast_broker::{Broker, LocalBroker};
+//! use holdfast_engine::{
+//!     BackupRequest, Engine, Parts, RepositoryAccess, RepositoryRequest, Selection,
+//! };
+//! use holdfast_journal::FileJournal;
+//! use holdfast_storage::Storage;
+//!
+//! fn protect(tables: Arc<dyn Storage>, home: &Path, remote: &Path) -> Result<(), Box<dyn Error>> {
+//!     let (journal, _report) = FileJournal::open(home.join("journal"), Default::default())?;
+//!     std::fs::create_dir_all(home.join("jobs"))?;
+//!     let work = Arc::new(LocalBroker::open(&home.join("jobs"))?);
+//!     let brokers = |location: &str| match LocalBroker::open(Path::new(location)) {
+//!         Ok(broker) => Ok(Arc::new(broker) as Arc<dyn Broker>),
+//!         Err(e) => Err(e.to_string()),
+//!     };
+//!     let engine = Engine::open(Parts::new(Arc::new(journal), tables, work, Arc::new(brokers)))?;
+//!     engine.create_repository(&RepositoryRequest {
+//!         name: "attic".into(), broker: None, location: remote.display().to_string(),
+//!         access: RepositoryAccess::ReadWrite, properties: Default::default(),
+//!     })?;
+//!     let job = engine.backup(&BackupRequest {
+//!         database: "shop".into(), label: "monday".into(), repository: "attic".into(),
+//!         selection: Selection::All, timeout_seconds: None,
+//!     })?;
+//!     let view = engine.wait(job, Duration::from_secs(3600)).ok_or("the job is not known")?;
+//!     if view.is_finished() { Ok(()) } else { Err(view.common().status.message.clone().into()) }
+//! }
+//! # let dir = tempfile::tempdir()?;
+//! # let (home, remote) = (dir.path().join("node"), dir.path().join("remote"));
+//! # let files = dir.path().join("files");
+//! # for dir in [&home, &remote, &files] { std::fs::create_dir_all(dir)?; }
+//! # std::fs::write(files.join("part-0"), "some rows")?;
+//! # let tables = holdfast_storage::LocalStorage::open(home.join("storage"), Default::default())?;
+//! # tables.load(&holdfast_storage::LoadRequest::new("shop", "orders", vec![files]))?;
+//! # protect(Arc::new(tables), &home, &remote)?;
+//! # Ok::<(), Box<dyn Error>>(())
+//! ```
 
 mod blobs;
 mod calendar;
