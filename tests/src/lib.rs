@@ -1,7 +1,14 @@
-//! What the tests across crates share: a node made of the real parts, and tables of files to put into it.
+//! What the tests across crates share: a node made of the real parts, and tables of files to put
+//! into it.
 //!
 //! Test support only: a failure here panics, which is what a test wants.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+pub mod dice;
+pub mod gate;
+pub mod place;
+pub mod template;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +26,8 @@ use holdfast_storage::{AllowLoad, ExportRequest, LoadRequest, LocalStorage, Stor
 /// Wraps the broker of a repository, as a test likes it.
 pub type Wrap = Arc<dyn Fn(Arc<dyn Broker>) -> Arc<dyn Broker> + Send + Sync>;
 
-/// A node in one folder: real journal, real storage, real files; the repository's broker as the test wraps it.
+/// A node in one folder: real journal, real storage, real files; the repository's broker as the
+/// test wraps it.
 pub struct Node {
     pub engine: Engine,
     pub storage: Arc<LocalStorage>,
@@ -40,17 +48,17 @@ impl Node {
     }
 
     pub fn open_sized(dir: &Path, wrap: Wrap, size: impl FnOnce(&mut Parts)) -> Self {
-        let (journal, _) = FileJournal::open(
-            dir.join("journal"),
-            holdfast_journal::Options::default(),
-        )
-        .unwrap();
+        let (journal, _) =
+            FileJournal::open(dir.join("journal"), holdfast_journal::Options::default()).unwrap();
         let journal = Arc::new(journal);
         let storage = Arc::new(
             LocalStorage::open(dir.join("storage"), holdfast_storage::Options::default()).unwrap(),
         );
         std::fs::create_dir_all(dir.join("jobs")).unwrap();
         let work = Arc::new(LocalBroker::open(&dir.join("jobs")).unwrap());
+        // Nobody else writes here, so whatever is half-written was left by a kill.
+        work.sweep(&holdfast_broker::Context::new(), Duration::ZERO)
+            .unwrap();
         let brokers = move |location: &str| -> Result<Arc<dyn Broker>, String> {
             let local = LocalBroker::open(Path::new(location)).map_err(|e| e.to_string())?;
             Ok(wrap(Arc::new(local)))
@@ -63,11 +71,18 @@ impl Node {
         );
         size(&mut parts);
         let engine = Engine::open(parts).unwrap();
-        Self { engine, storage, journal, dir: dir.to_owned() }
+        Self {
+            engine,
+            storage,
+            journal,
+            dir: dir.to_owned(),
+        }
     }
 
     pub fn repository(&self, name: &str, at: &Path) {
-        self.engine.create_repository(&repository(name, at, RepositoryAccess::ReadWrite)).unwrap();
+        self.engine
+            .create_repository(&repository(name, at, RepositoryAccess::ReadWrite))
+            .unwrap();
     }
 
     pub fn load(&self, table: &str, partition: Option<&str>, from: &Path, replication_num: u32) {
@@ -82,7 +97,9 @@ impl Node {
     pub fn content(&self, database: &str, table: &str) -> BTreeMap<String, Vec<u8>> {
         let to = tempfile::tempdir().unwrap();
         let out = to.path().join("out");
-        self.storage.export(&ExportRequest::new(database, table, &out)).unwrap();
+        self.storage
+            .export(&ExportRequest::new(database, table, &out))
+            .unwrap();
         tree(&out)
     }
 
@@ -107,7 +124,10 @@ impl Node {
     pub fn timestamp(&self, repository: &str, label: &str) -> String {
         let opened = self.engine.repository(repository).unwrap();
         let labels = opened.labels(&holdfast_broker::Context::new()).unwrap();
-        let entry = labels.into_iter().find(|entry| entry.label == label).unwrap();
+        let entry = labels
+            .into_iter()
+            .find(|entry| entry.label == label)
+            .unwrap();
         entry.snapshots[0].timestamp.clone()
     }
 }
@@ -169,7 +189,10 @@ pub fn refused<T>(outcome: Result<T, Refusal>) -> Refusal {
 /// Bytes that look random and are the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -181,7 +204,12 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 walk(root, &path, files);
             } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 files.insert(name, std::fs::read(&path).unwrap());
             }
         }
@@ -195,10 +223,21 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// A folder of `count` files from 0 bytes to 64 KiB with odd names.
 pub fn odd_files(dir: &Path, count: usize, seed: u64) {
-    let names = ["plain", "with space", "ünïcödé-日本語-🦀", "tab\tand 'quotes' \"double\"", "-dash", "%41"];
+    let names = [
+        "plain",
+        "with space",
+        "ünïcödé-日本語-🦀",
+        "tab\tand 'quotes' \"double\"",
+        "-dash",
+        "%41",
+    ];
     for n in 0..count {
         let base = names[n % names.len()];
-        let long = if n % 50 == 7 { "x".repeat(200) } else { String::new() };
+        let long = if n % 50 == 7 {
+            "x".repeat(200)
+        } else {
+            String::new()
+        };
         let folder = dir.join(format!("d{} é", n % 7));
         std::fs::create_dir_all(&folder).unwrap();
         let len = match n % 10 {
