@@ -122,7 +122,7 @@ impl Meter {
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
                     out::note(format_args!(
-                        "{}: {} of {}, {files} of {} ",
+                        "{}: {} of {}, {files} of {}",
                         self.what,
                         text::bytes(bytes),
                         text::bytes(bytes_total),
