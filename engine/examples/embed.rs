@@ -151,18 +151,10 @@ fn run(engine: &Engine, job: JobId) -> Outcome<Arc<JobView>> {
         return Err(format!("job {job} is {}: {:?}", view.state_name(), common.status).into());
     }
     println!(
-<<<<<<< HEAD
         "{:?} of '{}' FINISHED: {} bytes, {} objects moved, {} ms.",
         view.kind(),
         common.label,
         common.total_bytes,
-=======
-        "{:?} of '{}' FINISHED: {} bytes in {} tablets, {} objects moved, {} ms.",
-        view.kind(),
-        common.label,
-        common.total_bytes,
-        common.tablets,
->>>>>>> 46b23c08159abc88bd73918c38073ed558a14456
         common.moved_objects,
         start.elapsed().as_millis()
     );

@@ -463,7 +463,6 @@ fn points(calls: &[&str], moment: &str) -> Vec<(String, Duration)> {
     halts.map(|halt| (halt, Duration::ZERO)).collect()
 }
 
-<<<<<<< HEAD
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -477,8 +476,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-=======
->>>>>>> 46b23c08159abc88bd73918c38073ed558a14456
 /// The engine lets go of what a job held right after the job's end.
 fn assert_emptied(dir: &Path, point: &str) {
     for _ in 0..500 {
@@ -537,7 +534,6 @@ fn a_restore_killed_anywhere_leaves_all_old_or_all_new_and_is_finished() {
         points.push(("during prepare".to_owned(), Duration::from_millis(ms)));
         points.push(("during commit".to_owned(), Duration::from_millis(ms)));
     }
-<<<<<<< HEAD
     let _alone = ALONE.lock();
     let dir = tempfile::tempdir().unwrap();
     let (node, engine) = found(dir.path());
@@ -553,21 +549,6 @@ fn a_restore_killed_anywhere_leaves_all_old_or_all_new_and_is_finished() {
         // Each on a copy of the node; the repository is only read.
         let home = dir.path().join(format!("node-{number}"));
         copy(&dir.path().join("node"), &home);
-=======
-    for (point, after) in points {
-        let _alone = ALONE.lock();
-        let dir = tempfile::tempdir().unwrap();
-        let (node, engine) = found(dir.path());
-        let new = shop(&node);
-        begin(&engine, JobKind::Backup);
-        end(&engine, JobKind::Backup);
-        node.drop_table("shop", "orders").unwrap();
-        node.insert("shop", "letters", "all", [("0001", b"spoilt".as_slice())])
-            .unwrap();
-        let old = shop(&node);
-        close(engine, node);
-        let home = dir.path().join("node");
->>>>>>> 46b23c08159abc88bd73918c38073ed558a14456
         run_and_kill(&home, JobKind::Restore, &point, after);
 
         let node = Arc::new(Pocket::open(&home).unwrap());
