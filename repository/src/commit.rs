@@ -63,9 +63,6 @@ impl Repository {
         }
         let name = self.layout().in_label(label, marker)?;
         let folder = self.folder(ctx, label)?;
-        if let Some(other) = folder.marker_of_another(&leaf.writer) {
-            return Ok(anothers(&other.cluster, other.job));
-        }
         let len = marker.bytes().len() as u64;
         let ours = |marker: &crate::snapshots::MarkerRef| marker.root == leaf.root;
         let there = folder
@@ -73,7 +70,11 @@ impl Repository {
             .iter()
             .any(|found| ours(found) && found.len == len);
         if there && self.find(ctx, &name, len)?.as_deref() == Some(marker.bytes()) {
+            // Visible is visible, also beside another's that an undecided race has let in.
             return Ok(MarkerOutcome::Ours);
+        }
+        if let Some(other) = folder.marker_of_another(&leaf.writer) {
+            return Ok(anothers(&other.cluster, other.job));
         }
         for part in root.parts() {
             let found = folder.parts.get(&part.hash);

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use holdfast_broker::{Broker, Context, MemoryBroker};
+use holdfast_broker::{Broker, BrokerExt, Context, MemoryBroker, PutMode};
 use holdfast_repository::{ErrorKind, MarkerOutcome, Unclaimed};
 
 use crate::harness::*;
@@ -202,6 +202,27 @@ fn a_marker_is_put_once_and_not_over_anothers() {
     assert_eq!(paths(&broker), before);
     let error = repository.put_marker(&ctx, "m", &lost).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_marker_that_is_visible_is_ours_whatever_lies_beside_it() {
+    let (repository, broker) = in_memory();
+    let ctx = Context::new();
+    // What an undecided race leaves: two markers under one label.
+    let east = Job::new(&repository, "l", NOON, 1);
+    let uploaded = east.upload(&sample()).unwrap();
+    let marker = east.commit(&uploaded).unwrap();
+    let west = Job::new(&repository, "m", NOON, 1).of("west");
+    let uploaded = west.upload(&sample()).unwrap();
+    let other = Job { label: "l", ..west }.marker(&uploaded).unwrap();
+    let name = object(&format!("__ss_l/{other}"));
+    broker
+        .put_bytes(&ctx, &name, other.bytes(), PutMode::CreateIfAbsent)
+        .unwrap();
+    assert_eq!(
+        repository.put_marker(&ctx, "l", &marker).unwrap(),
+        MarkerOutcome::Ours
+    );
 }
 
 #[test]
