@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_broker::Context;
-use holdfast_repository::{Mode, Repository};
+use holdfast_broker::{Broker, Context};
+use holdfast_repository::{ErrorKind, Mode, Repository};
 use parking_lot::Mutex;
 
 use crate::ids::{JobId, RepositoryId};
@@ -81,6 +81,34 @@ impl Registry {
     }
 }
 
+/// Opens what CREATE REPOSITORY has made. It is never made anew: where a file system is not mounted, the
+/// backup would lie below it and be lost from sight.
+fn open(
+    context: &Context,
+    broker: Arc<dyn Broker>,
+    record: &RepositoryRecord,
+) -> Result<Repository, Failure> {
+    let name = &record.name;
+    let reading = Repository::open(context, Arc::clone(&broker), name, Mode::ReadOnly);
+    let reading = reading.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::retry(format!(
+            "repository '{name}' is no longer at {}; bring it back (is the file system mounted?), or DROP REPOSITORY \
+             {name} and CREATE it again",
+            record.location
+        )),
+        _ => Failure::from(error),
+    })?;
+    match record.access {
+        RepositoryAccess::ReadOnly => Ok(reading),
+        RepositoryAccess::ReadWrite => {
+            let mode = Mode::ReadWrite {
+                created_at_ms: record.created_ms,
+            };
+            Repository::open(context, broker, name, mode).map_err(Failure::from)
+        }
+    }
+}
+
 fn fatal(message: String) -> Failure {
     Failure {
         class: FailureClass::Fatal(StatusCode::CommonError),
@@ -107,15 +135,9 @@ impl Repositories for Registry {
         let broker = self
             .brokers
             .connect(record.broker.as_deref(), &record.location, &properties)
-            .map_err(|text| fatal(format!("repository '{}': {text}", record.name)))?;
-        let mode = match record.access {
-            RepositoryAccess::ReadOnly => Mode::ReadOnly,
-            RepositoryAccess::ReadWrite => Mode::ReadWrite {
-                created_at_ms: record.created_ms,
-            },
-        };
-        let opened =
-            Repository::open(context, broker, &record.name, mode).map_err(Failure::from)?;
+            // CREATE REPOSITORY has connected with just these words, so what fails now may heal.
+            .map_err(|text| Failure::retry(format!("repository '{}': {text}", record.name)))?;
+        let opened = open(context, broker, &record)?;
         self.keep(id, opened.clone());
         Ok(opened)
     }
@@ -161,4 +183,50 @@ fn is_secret(key: &str) -> bool {
     ]
     .iter()
     .any(|word| key.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_broker::{BrokerExt, MemoryBroker, ObjectName};
+
+    use super::*;
+    use crate::host::NoSecrets;
+
+    #[test]
+    fn a_repository_that_is_gone_is_not_made_anew() {
+        let remote = MemoryBroker::new();
+        let other = remote.clone();
+        let brokers = move |_: &str| Ok(Arc::new(other.clone()) as Arc<dyn Broker>);
+        let registry = Registry::new(Arc::new(brokers), Arc::new(NoSecrets), Arc::default());
+        let record = |access| {
+            Arc::new(RepositoryRecord {
+                id: RepositoryId(7),
+                name: "repo".to_owned(),
+                broker: None,
+                location: "file:///mnt/backups".to_owned(),
+                access,
+                created_ms: 1,
+                properties: b"{}".to_vec(),
+            })
+        };
+        for access in [RepositoryAccess::ReadWrite, RepositoryAccess::ReadOnly] {
+            registry.update([record(access)].iter());
+            let failure = registry.get(&Context::new(), RepositoryId(7)).unwrap_err();
+            // A file system may be mounted a moment later.
+            assert_eq!(failure.class, FailureClass::Retry);
+            assert!(
+                failure.message.contains("file:///mnt/backups"),
+                "{}",
+                failure.message
+            );
+            assert_eq!(remote.counts().objects, 0);
+        }
+        let made = Mode::ReadWrite { created_at_ms: 1 };
+        Repository::open(&Context::new(), Arc::new(remote.clone()), "repo", made).unwrap();
+        registry.update([record(RepositoryAccess::ReadWrite)].iter());
+        let opened = registry.get(&Context::new(), RepositoryId(7)).unwrap();
+        assert!(!opened.is_read_only());
+        let info = ObjectName::parse("__holdfast_repository_repo/__repo_info").unwrap();
+        assert!(remote.exists(&Context::new(), &info).unwrap());
+    }
 }
