@@ -31,6 +31,8 @@ pub(crate) fn prepare_meta(task: &Task<'_>) -> Result<Output, Failure> {
     let snapshot = snapshot_tables(&root)?;
     let checked = check_targets(task, job, &root, &snapshot)?;
     let sources = keep_lists(task, &repository, &root, &checked)?;
+    // One that was asked to let go while a remote held it must make nothing any more.
+    task.context.check()?;
     let targets = make_targets(task, &checked.spec)?;
     let tablets = sources.pair(&checked.spec, &targets)?;
     let bounds = Bounds {

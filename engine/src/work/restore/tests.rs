@@ -7,15 +7,17 @@ mod local;
 mod round;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use holdfast_broker::{FaultRule, Request, Trouble, When};
+use holdfast_broker::{Context, FaultRule, Request, Trouble, When};
 use holdfast_repository::ContentHash;
 use holdfast_storage::model::{Access, Bounds, PartitionMeta};
 use holdfast_storage::{ErrorKind, Storage};
 
 use self::bench::{Bench, JOB, job};
-use crate::ids::Epoch;
+use crate::ids::{BlobHash, Epoch, JobId};
 use crate::order::{FailureClass, Output, StatusCode, Work};
+use crate::seams::{BlobError, Blobs};
 use crate::spec::{ObjectRef, Replication, Selection};
 use crate::testing::{CallKind, MemoryStorage};
 use crate::work::Limits;
@@ -261,6 +263,52 @@ fn the_manifest_may_be_prepared_again_after_its_targets_were_made() {
     assert_eq!(bench.prepare_meta(&job).expect("prepares again"), first);
     bench.restore(&job).expect("restores");
     assert_eq!(files(&bench.storage, "t"), files(&source, "t"));
+}
+
+/// Blobs that cancel a context once something was put: a worker that is asked to let go in the middle.
+struct CancelAfterPut(Arc<dyn Blobs>, Context);
+
+impl Blobs for CancelAfterPut {
+    fn put(&self, job: JobId, bytes: &[u8]) -> Result<BlobHash, BlobError> {
+        let put = self.0.put(job, bytes);
+        self.1.cancel_token().cancel("the job is being stopped");
+        put
+    }
+    fn get_range(
+        &self,
+        job: JobId,
+        hash: BlobHash,
+        at: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, BlobError> {
+        self.0.get_range(job, hash, at, len)
+    }
+    fn len(&self, job: JobId, hash: BlobHash) -> Result<Option<u64>, BlobError> {
+        self.0.len(job, hash)
+    }
+    fn retain_only(&self, live: &[JobId]) -> Result<(), BlobError> {
+        self.0.retain_only(live)
+    }
+    fn remove(&self, job: JobId) -> Result<(), BlobError> {
+        self.0.remove(job)
+    }
+}
+
+#[test]
+fn a_worker_that_was_asked_to_let_go_makes_no_targets() {
+    // Of one part, so that the cancel comes after the last look at a part.
+    let from = MemoryStorage::new(1);
+    let schema = MemoryStorage::loaded_schema();
+    from.create_table("db", "t", schema, vec![partition("p", 1, 1)])
+        .unwrap();
+    from.load("db", "t", "p", &[("a", b"1")]).unwrap();
+    let mut bench = Bench::new(MemoryStorage::new(1));
+    bench.back_up(&from, "db", "label");
+    let blobs = Arc::clone(&bench.env.blobs);
+    bench.env.blobs = Arc::new(CancelAfterPut(blobs, bench.context.clone()));
+    let failure = bench.prepare_meta(&job("label")).unwrap_err();
+    assert_eq!(failure.class, FailureClass::Stopped, "{}", failure.message);
+    assert!(bench.storage.databases().unwrap().is_empty());
 }
 
 #[test]
