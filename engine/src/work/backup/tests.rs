@@ -658,6 +658,35 @@ fn a_marker_of_another_under_the_label_is_told_and_nothing_is_deleted() {
 }
 
 #[test]
+fn parts_deleted_by_hand_before_the_marker_do_not_hold_the_commit_for_ever() {
+    let world = world(1);
+    fill(&world);
+    let context = Context::new();
+    let delete = |part: &str| {
+        let all = world.remote.list_all(&context, "").unwrap();
+        for object in all.iter().filter(|o| o.name.as_str().contains(part)) {
+            world.remote.delete(&context, &object.name).unwrap();
+        }
+    };
+    let mut backup = Backup::new(&world, 7, backup_spec("d", "label", &["t"]));
+    backup.until_uploaded().unwrap();
+    backup.save_meta().unwrap();
+    backup.one(Work::UploadInfo).unwrap();
+    delete("/part.");
+    assert_eq!(backup.one(Work::PutMarker).unwrap(), Output::MarkerDurable);
+    assert_eq!(read_snapshot(&world, &backup.spec), read_table(&world, "t"));
+
+    let mut backup = Backup::new(&world, 8, backup_spec("d", "label2", &["t"]));
+    backup.until_uploaded().unwrap();
+    backup.save_meta().unwrap();
+    backup.one(Work::UploadInfo).unwrap();
+    delete("__ss_label2/");
+    let lost = backup.one(Work::PutMarker).unwrap();
+    assert!(matches!(lost, Output::MarkerLost { .. }), "{lost:?}");
+    assert_eq!(objects_with(&world, "label2/__info_"), 0);
+}
+
+#[test]
 fn a_cancelled_task_stops() {
     let world = world(1);
     fill(&world);
