@@ -254,7 +254,9 @@ impl Core {
         recorded: Recorded,
     ) -> Turned {
         let put_off = recorded == Recorded::NoSpace;
-        if self.poisoned.is_none() {
+        if let Some(why) = &self.poisoned {
+            self.published.stop(why);
+        } else {
             if self.state.repositories_changed {
                 self.registry.update(self.state.repositories.values());
             }
@@ -289,6 +291,8 @@ impl Core {
                 }
             }
             Event::JobStopping(e) => self.executor.stop(JobId(e.job)),
+            // What works on the old point works for nothing.
+            Event::PinLost(e) => self.executor.stop(JobId(e.job)),
             Event::WorkerFenced(e) => {
                 self.running.remove(&(JobId(e.job), e.task, e.attempt));
                 self.executor

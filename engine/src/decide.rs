@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::convert::{self, Accepted};
 use crate::event::{self, Event};
 use crate::ids::{JobId, RepositoryId};
-use crate::order::{Completion, StatusCode};
+use crate::order::{Completion, StatusCode, Work};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::seams::Now;
 use crate::spec::{BackupSpec, JobKind, RepositoryAccess, RestoreJobSpec};
@@ -22,6 +22,18 @@ pub(crate) use completed::MAX_FAILURES;
 pub(crate) const LET_GO_MS: u64 = 3_000;
 /// How long the remote side of a cancelled backup may take before CANCELLED is recorded without it.
 pub(crate) const DISCARD_MS: u64 = 6_000;
+/// How long a cleanup that talks to a remote may run before it is fenced, once nobody waits for it.
+pub(crate) const CLEANUP_MS: u64 = 300_000;
+
+/// How long this attempt of a cleanup may run before it is fenced; `None` where the cleanup is the
+/// node's own and there is nothing to give up. The work's own deadline is well below it.
+pub(crate) fn cleanup_limit_ms(work: Work, attempt: u32) -> Option<u64> {
+    match work {
+        Work::Discard if attempt <= 1 => Some(2 * DISCARD_MS),
+        Work::Discard | Work::Release => Some(CLEANUP_MS),
+        _ => None,
+    }
+}
 
 /// A repository whose remote side is made and proved.
 #[derive(Clone, Debug)]
@@ -319,19 +331,37 @@ fn dispatch(state: &State, id: JobId, index: u32, now: Now) -> Vec<Event> {
 }
 
 fn fence(state: &State, id: JobId, index: u32) -> Vec<Event> {
-    let phase = state.jobs.get(&id).and_then(Job::current);
+    let Some(job) = state.jobs.get(&id) else {
+        return Vec::new();
+    };
+    let phase = job.current();
     let Some((phase, running)) = phase.and_then(|p| p.running.get(&index).map(|r| (p, r))) else {
         return Vec::new();
     };
-    let task = phase.task(index).0;
-    vec![
-        event::WorkerFenced {
-            job: id.0,
-            task,
-            attempt: running.attempt,
+    let fenced = event::WorkerFenced {
+        job: id.0,
+        task: phase.task(index).0,
+        attempt: running.attempt,
+    };
+    let mut events = vec![fenced.into()];
+    if cleanup_limit_ms(phase.work, running.attempt).is_some() {
+        // A cleanup that hangs is not begun anew beside itself. What it was about to delete may
+        // still go: the list of the condemned stays, so that nobody comes to rely on it.
+        if job.ending.is_none() {
+            events.push(event::JobCancelled { job: id.0 }.into());
         }
-        .into(),
-    ]
+        let leftovers = format!(
+            "the repository did not answer {:?} in {} seconds",
+            phase.work,
+            cleanup_limit_ms(phase.work, running.attempt).unwrap_or_default() / 1000
+        );
+        let released = event::JobReleased {
+            job: id.0,
+            leftovers,
+        };
+        events.push(released.into());
+    }
+    events
 }
 
 /// Tasks running now per backend, for the credits of `due`.

@@ -7,9 +7,10 @@ use crate::decide::{self, Input, LET_GO_MS};
 use crate::ids::JobId;
 use crate::order::Work;
 use crate::seams::Now;
-use crate::state::{Job, State};
+use crate::state::phase::Running;
+use crate::state::{Job, Phase, State};
 
-/// How many tasks may run at once.
+/// How many tasks may run at once; 0 counts as 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credits {
     /// Fanned-out tasks over all backends.
@@ -18,6 +19,17 @@ pub struct Credits {
     pub per_backend: u32,
     /// Tasks of the coordinator.
     pub coordinators: u32,
+}
+
+impl Credits {
+    /// With at least one of each: with none, no job would ever move.
+    pub(crate) fn at_least_one(self) -> Self {
+        Self {
+            workers: self.workers.max(1),
+            per_backend: self.per_backend.max(1),
+            coordinators: self.coordinators.max(1),
+        }
+    }
 }
 
 impl Default for Credits {
@@ -59,27 +71,31 @@ fn working(state: &State) -> impl Iterator<Item = &Job> {
     state.working.iter().filter_map(|id| state.jobs.get(id))
 }
 
-/// Workers of a stopping job that did not let go in time.
+/// Workers that did not let go in time: of a stopping job, and of a cleanup that hangs on its remote.
 fn late(job: &Job, now: Now) -> Vec<Input> {
     let Some(phase) = job.current().filter(|phase| !phase.running.is_empty()) else {
         return Vec::new();
     };
-    let limit_ms = match (&job.stop, phase.work) {
-        // The remote part of a discard ends by its own deadline; one that hangs beyond twice that is fenced.
-        (_, Work::Discard) => 2 * decide::DISCARD_MS,
-        (Some(_), work) if !work.is_cleanup() => LET_GO_MS,
-        _ => return Vec::new(),
-    };
-    let asked = job.stop.as_ref().map_or(0, |stop| stop.since_mono_ms);
     phase
         .running
         .iter()
-        .filter(|(_, run)| run.since_mono_ms.max(asked).saturating_add(limit_ms) <= now.mono_ms)
+        .filter(|(_, run)| late_at(job, phase, run).is_some_and(|at| at <= now.mono_ms))
         .map(|(index, _)| Input::Fence {
             job: job.id,
             index: *index,
         })
         .collect()
+}
+
+/// When a worker is fenced, if it is to be fenced at all.
+fn late_at(job: &Job, phase: &Phase, run: &Running) -> Option<u64> {
+    let asked = job.stop.as_ref().map(|stop| stop.since_mono_ms);
+    let limit_ms = match phase.work.is_cleanup() {
+        true => decide::cleanup_limit_ms(phase.work, run.attempt)?,
+        false => asked.map(|_| LET_GO_MS)?,
+    };
+    let since = run.since_mono_ms.max(asked.unwrap_or(0));
+    Some(since.saturating_add(limit_ms))
 }
 
 /// Ready tasks, one per job and lane in turn until the credits are used, so that no job starves another.
@@ -136,13 +152,8 @@ fn job_wake(job: &Job, now_mono_ms: u64) -> Option<u64> {
         .and_then(|phase| phase.next_wake_after(now_mono_ms));
     let asked = job.stop.as_ref().map(|stop| stop.since_mono_ms);
     let late = phase.and_then(|phase| {
-        let limit_ms = match phase.work {
-            Work::Discard => 2 * decide::DISCARD_MS,
-            work if !work.is_cleanup() && asked.is_some() => LET_GO_MS,
-            _ => return None,
-        };
-        let since = phase.running.values().map(|run| run.since_mono_ms).min()?;
-        Some(since.max(asked.unwrap_or(0)).saturating_add(limit_ms))
+        let running = phase.running.values();
+        running.filter_map(|run| late_at(job, phase, run)).min()
     });
     let discard = asked
         .filter(|_| job.ending.is_none() && phase.is_some_and(|p| p.work == Work::Discard))

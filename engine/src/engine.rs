@@ -119,7 +119,7 @@ impl Engine {
         registry: Arc<Registry>,
         published: Arc<Published>,
     ) -> Result<Self, OpenError> {
-        let credits = parts.options.credits;
+        let credits = parts.options.credits.at_least_one();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(credits.workers.max(1) as usize)
             .thread_name(|n| format!("holdfast-pool-{n}"))
@@ -156,8 +156,8 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("holdfast-dispatcher".to_owned())
             .spawn(move || {
+                let _closing = Closing(thread_published);
                 dispatcher::run(core, &lanes, &clock);
-                thread_published.close();
             })
             .map_err(OpenError::environment)?;
         Ok(Self {
@@ -199,7 +199,14 @@ impl Engine {
             .collect()
     }
 
-    /// The job's view once it has ended, or as it is when `timeout` is over; `None` for an unknown job.
+    /// Why the engine has stopped by itself: its journal failed, and nothing moves until it is opened again. `None`
+    /// while all is well; a full disk is waited out and is no such reason.
+    pub fn failure(&self) -> Option<String> {
+        self.published.failure()
+    }
+
+    /// The job's view once it has ended, or as it is when `timeout` is over or the engine has stopped
+    /// ([`Engine::failure`]); `None` for an unknown job.
     pub fn wait(&self, job: JobId, timeout: Duration) -> Option<Arc<JobView>> {
         self.published.wait(job, timeout)
     }
@@ -362,6 +369,19 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Wakes all waiters when the dispatcher ends, however it ends.
+struct Closing(Arc<Published>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .stop("the dispatcher ended by a fault of the program");
+        }
+        self.0.close();
     }
 }
 

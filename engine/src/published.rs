@@ -14,7 +14,7 @@ use crate::view::{JobView, Views};
 #[derive(Default)]
 pub(crate) struct Published {
     views: RwLock<Views>,
-    /// Counts publications; `closed` wakes waiters for good.
+    /// What wakes waiters for good.
     turn: Mutex<Turn>,
     changed: Condvar,
 }
@@ -22,6 +22,8 @@ pub(crate) struct Published {
 #[derive(Default)]
 struct Turn {
     closed: bool,
+    /// Why the engine takes nothing any more.
+    stopped: Option<String>,
 }
 
 impl Published {
@@ -56,7 +58,20 @@ impl Published {
         self.changed.notify_all();
     }
 
-    /// The job's view once it has ended, or when `timeout` is over, or when the engine closes.
+    /// Says why nothing will change any more until the engine is opened again; wakes all waiters.
+    pub(crate) fn stop(&self, why: &str) {
+        let mut turn = self.turn.lock();
+        turn.stopped.get_or_insert_with(|| why.to_owned());
+        turn.closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Why the engine has stopped, where it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.turn.lock().stopped.clone()
+    }
+
+    /// The job's view once it has ended, or when `timeout` is over, or when the engine closes or stops.
     pub(crate) fn wait(&self, job: JobId, timeout: Duration) -> Option<Arc<JobView>> {
         let mut turn = self.turn.lock();
         let running = |turn: &mut Turn| {

@@ -45,7 +45,7 @@ pub(crate) fn for_job(node: &Node, job: JobId) -> Result<Arc<JobView>, Failure> 
             };
         }
         progress.show(&view, engine.bytes_in_flight(job));
-        if let Some(error) = node.journal.failure() {
+        if let Some(error) = engine.failure() {
             progress.pause();
             let text = format!(
                 "the engine has stopped ({error}); {} goes on when the data folder is next opened",

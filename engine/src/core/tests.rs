@@ -682,6 +682,66 @@ fn a_remote_that_is_down_does_not_hold_a_cancelled_backup() {
 }
 
 #[test]
+fn a_cleanup_that_hangs_is_given_up_and_not_begun_beside_itself() {
+    for work in [Work::Discard, Work::Release] {
+        let mut bench = Bench::new();
+        let job = bench.backup("db", "s1").unwrap();
+        if work == Work::Discard {
+            let pin = bench.order();
+            bench.cancel(JobKind::Backup, "db").unwrap();
+            bench.fail(&pin, FailureClass::Stopped);
+        }
+        let hanging = bench.run_until(|order| order.work == work).unwrap();
+        let mut turns = 0;
+        while let Some(wake) = bench.core.next_wake(bench.now) {
+            bench.later(wake - bench.now.mono_ms);
+            turns += 1;
+            assert!(turns < 5, "{work:?} goes on and on");
+        }
+        assert_eq!(*bench.executor.abandoned.lock(), [hanging.task]);
+        assert!(bench.orders().is_empty(), "{work:?} runs twice at once");
+        assert!(bench.view(job).has_ended());
+        assert_eq!(bench.kinds().last(), Some(&"JobReleased"));
+        // Its thread is free again: others get theirs.
+        bench.backup("db", "s2").unwrap();
+        bench.backup("other", "s3").unwrap();
+        assert_eq!(bench.orders().len(), 2);
+        let bench = bench.reopen(10);
+        assert!(bench.orders().iter().all(|order| order.job != job));
+    }
+}
+
+#[test]
+fn a_later_try_of_a_discard_has_the_time_that_many_objects_take() {
+    let mut bench = Bench::new();
+    let job = bench.backup("db", "s1").unwrap();
+    let pin = bench.order();
+    bench.cancel(JobKind::Backup, "db").unwrap();
+    bench.fail(&pin, FailureClass::Stopped);
+    let first = bench.order();
+    bench.fail(&first, FailureClass::Retry);
+    assert_eq!(bench.state_of(job), "CANCELLED");
+    let wake = bench.core.next_wake(bench.now).unwrap();
+    bench.later(wake - bench.now.mono_ms);
+    let second = bench.order();
+    bench.later(4 * DISCARD_MS);
+    assert!(bench.executor.abandoned.lock().is_empty());
+    bench.end(&second, Ok(Output::Done));
+    assert_eq!(bench.kinds().last(), Some(&"JobReleased"));
+}
+
+#[test]
+fn the_words_of_a_failure_are_kept_up_to_a_bound() {
+    let mut bench = Bench::new();
+    let job = bench.backup("db", "s1").unwrap();
+    let pin = bench.order();
+    bench.end(&pin, Err(Failure::retry("ö".repeat(1 << 20))));
+    let message = bench.view(job).common().errors[0].message.clone();
+    assert!(message.len() < 4_000, "{}", message.len());
+    assert!(message.starts_with('ö') && message.ends_with('…'));
+}
+
+#[test]
 fn a_job_past_its_timeout_is_cancelled_with_that_status() {
     let mut bench = Bench::new();
     let job = bench.backup("db", "s1").unwrap();
@@ -811,6 +871,11 @@ fn a_lost_pin_takes_one_new_point_for_all() {
     let others = bench.orders();
     bench.fail(&upload, FailureClass::PinLost);
     assert_eq!(bench.state_of(job), "PENDING");
+    assert_eq!(
+        *bench.executor.stopped.lock(),
+        [job],
+        "nobody works on the old point"
+    );
     let before = bench.events();
     for stale in &others {
         bench.end(stale, Ok(well(Work::Upload)));
@@ -977,6 +1042,7 @@ fn a_failed_sync_answers_unknown_and_stops_the_engine_for_good() {
         );
         assert!(bench.published.views().jobs.is_empty());
         assert!(bench.backup("db", "s2").is_err());
+        assert!(bench.published.failure().is_some(), "nobody is to wait");
         // After reopening, the journal says what happened.
         let bench = bench.reopen(10);
         assert_eq!(

@@ -14,6 +14,8 @@ use crate::state::{Job, Phase, State};
 pub(crate) const MAX_FAILURES: u32 = 8;
 /// The wait after the first failure; doubles with each.
 const BACKOFF_FIRST_MS: u64 = 100;
+/// Bytes of a failure's words that an event keeps: some remotes answer with whole pages.
+const MESSAGE_BYTES: usize = 2_000;
 /// The longest wait between attempts.
 const BACKOFF_CAP_MS: u64 = 30_000;
 
@@ -152,6 +154,7 @@ fn failed(
     now: Now,
 ) -> Vec<Event> {
     let failures = phase.trouble.get(&index).map_or(0, |t| t.failures) + 1;
+    let words = clipped(&failure.message);
     let ending = job.stop.is_some() && job.cleanup.is_none();
     let stopped = || {
         Event::from(event::TaskStopped {
@@ -166,7 +169,7 @@ fn failed(
     if failure.class == FailureClass::PinLost && job.cleanup.is_none() && !job.committed {
         let lost = event::PinLost {
             job: job.id.0,
-            message: failure.message.clone(),
+            message: words,
             first_task: state.next_id,
             mono_ms: now.mono_ms,
         };
@@ -175,12 +178,12 @@ fn failed(
     // After a commit event, and while cleaning up, giving up is no answer: the task goes on at the cap.
     let bounded = !job.committed && job.cleanup.is_none();
     if bounded && let FailureClass::Fatal(code) = failure.class {
-        return vec![stopped(), stopping(job, code, failure.message.clone(), now)];
+        return vec![stopped(), stopping(job, code, words, now)];
     }
     if bounded && failures >= MAX_FAILURES {
         let message = format!(
-            "task {} failed {failures} times, last: {}",
-            completion.task, failure.message
+            "task {} failed {failures} times, last: {words}",
+            completion.task
         );
         return vec![
             stopped(),
@@ -200,12 +203,20 @@ fn failed(
             attempt: completion.attempt,
             failures,
             excluded,
-            message: failure.message.clone(),
+            message: words,
             backoff_ms,
             mono_ms: now.mono_ms,
         }
         .into(),
     ]
+}
+
+/// The beginning of a long text, the whole of a short one.
+fn clipped(text: &str) -> String {
+    match text.len() > MESSAGE_BYTES {
+        true => format!("{} …", &text[..text.floor_char_boundary(MESSAGE_BYTES)]),
+        false => text.to_owned(),
+    }
 }
 
 /// 100 ms doubled with each failure up to 30 s, less up to a quarter: the jitter is a hash, so that a replay of the

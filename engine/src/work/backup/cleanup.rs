@@ -8,26 +8,44 @@ use super::records::open_upload;
 use crate::order::{Failure, FailureClass, Output};
 use crate::work::Task;
 
-/// How long the remote part of a discard may take: a cancel must not wait for a remote that hangs.
-const DISCARD_TIME: Duration = Duration::from_secs(3);
+/// How long the remote part of a discard may take at first: a cancel must not wait for a remote that
+/// hangs.
+const FIRST_TIME: Duration = Duration::from_secs(3);
+/// How long the remote part of a cleanup may take once nobody waits for it: enough for very many
+/// objects on a slow remote.
+const LONG_TIME: Duration = Duration::from_secs(60);
 
 /// After the end: local snapshots, pin and intent go.
 pub(crate) fn release(task: &Task<'_>) -> Result<Output, Failure> {
     task.env.storage.release(task.order.op())?;
-    let (repository, writer) = super::repository(task)?;
-    repository.end(task.context, &writer)?;
-    Ok(Output::Done)
+    within(task, LONG_TIME, |task| {
+        let (repository, writer) = super::repository(task)?;
+        Ok(repository.end(task.context, &writer)?)
+    })
 }
 
 /// Takes a cancelled backup back: what is local first, then what only this job uploaded, its label and its intent.
 pub(crate) fn discard(task: &Task<'_>) -> Result<Output, Failure> {
     task.env.storage.release(task.order.op())?;
-    let context = task.context.clone().with_timeout(DISCARD_TIME);
+    let time = match task.order.attempt {
+        0 | 1 => FIRST_TIME,
+        _ => LONG_TIME,
+    };
+    within(task, time, discard_remote)
+}
+
+/// Does the remote part of a cleanup, with a deadline.
+fn within(
+    task: &Task<'_>,
+    time: Duration,
+    remote: impl Fn(&Task<'_>) -> Result<(), Failure>,
+) -> Result<Output, Failure> {
+    let context = task.context.clone().with_timeout(time);
     let task = Task {
         context: &context,
         ..*task
     };
-    discard_remote(&task).map_err(|failure| match failure.class {
+    remote(&task).map_err(|failure| match failure.class {
         // Nobody asked this worker to let go: the time was over.
         FailureClass::Stopped if !context.cancel_token().is_cancelled() => {
             Failure::new(FailureClass::Retry, failure.message)
