@@ -1,5 +1,5 @@
-//! The beginning of a restore: its targets are made and marked in one transaction, and unmarked by an
-//! abort in the same way.
+//! The beginning of a restore: its targets are made and marked in one transaction, and unmarked by
+//! an abort in the same way.
 
 use std::collections::BTreeMap;
 
