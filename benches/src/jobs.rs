@@ -1,0 +1,316 @@
+//! Whole jobs of a node of real parts beside what a user would copy the same tree with.
+//!
+//! In each round every contender runs once, on a disk that was left to rest before. The backups go to
+//! a fresh repository each time; the restores make a table that is absent.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::copy::{Tree, cp_and_sync, digest, fdatasync, sequential_write};
+use crate::node::{Counts, Node};
+use crate::place::{Place, settle};
+use crate::report::{Samples, Table, rate, seconds, times};
+use crate::scale::Scale;
+
+/// What the backups of one tree took, round by round.
+#[derive(Clone, Debug, Default)]
+pub struct Backups {
+    /// The first backup of the tree into a fresh repository.
+    pub first: Samples,
+    /// Another one of the same data.
+    pub repeat: Samples,
+    /// `cp -r` and `sync -f` of the tree.
+    pub cp: Samples,
+    /// One sequential write of as many bytes.
+    pub write: Samples,
+    /// What the last first backup asked for.
+    pub asked: Counts,
+    /// What the last repeated backup asked for.
+    pub asked_again: Counts,
+}
+
+/// What the restores of one tree took, round by round.
+#[derive(Clone, Debug, Default)]
+pub struct Restores {
+    /// A restore of the tree as an absent table.
+    pub restore: Samples,
+    /// `cp -r` and `sync -f` of the tree.
+    pub cp: Samples,
+}
+
+/// What the smallest jobs took, round by round.
+#[derive(Clone, Debug, Default)]
+pub struct Smallest {
+    /// A backup, or a restore, of an empty table.
+    pub job: Samples,
+    /// One small append and its `fdatasync`.
+    pub sync: Samples,
+    /// What the last job asked for.
+    pub asked: Counts,
+}
+
+impl Smallest {
+    /// The syncs that the job has to wait for, one after the other: each of the journal, and two of
+    /// each put (the content, and its name in the folder).
+    #[must_use]
+    pub fn serial_syncs(&self) -> u64 {
+        self.asked.journal_syncs + 2 * (self.asked.puts + self.asked.work_puts)
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let begun = Instant::now();
+    let done = work();
+    (begun.elapsed(), done)
+}
+
+fn remove(folder: &Path) {
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Backs the tree up into fresh repositories, beside the floor.
+#[must_use]
+pub fn backups(place: &Path, tree: &Tree, rounds: usize) -> Backups {
+    let mut out = Backups::default();
+    let folder = place.join("backups");
+    let node = Node::open(&folder.join("node"));
+    node.load(Some(&tree.path));
+    for round in 0..rounds {
+        let (copy, plain) = (folder.join("copy"), folder.join("plain"));
+        settle(&folder);
+        out.cp.add(cp_and_sync(&tree.path, &copy));
+        remove(&copy);
+        settle(&folder);
+        out.write
+            .add(timed(|| sequential_write(tree.bytes, &plain)).0);
+        std::fs::remove_file(&plain).unwrap();
+
+        let name = format!("repo{round}");
+        let remote = folder.join(&name);
+        node.repository(&name, &remote);
+        settle(&folder);
+        let before = node.counts();
+        out.first.add(timed(|| node.backup(&name, "first")).0);
+        out.asked = node.counts().since(before);
+        assert!(out.asked.sent_bytes >= tree.bytes, "all bytes were sent");
+        node.rest();
+        settle(&folder);
+        let before = node.counts();
+        out.repeat.add(timed(|| node.backup(&name, "again")).0);
+        out.asked_again = node.counts().since(before);
+        assert!(
+            out.asked_again.sent_bytes < tree.bytes / 2 + 65_536,
+            "no data was sent again"
+        );
+        node.rest();
+        assert_eq!(
+            node.verify(&name),
+            2 * tree.files,
+            "both snapshots are whole"
+        );
+        remove(&remote);
+    }
+    out
+}
+
+/// Restores the tree as an absent table, beside the floor.
+#[must_use]
+pub fn restores(place: &Path, tree: &Tree, rounds: usize) -> Restores {
+    let mut out = Restores::default();
+    let folder = place.join("restores");
+    let node = Node::open(&folder.join("node"));
+    node.load(Some(&tree.path));
+    node.repository("repo", &folder.join("repo"));
+    node.backup("repo", "all");
+    for _ in 0..rounds {
+        let copy = folder.join("copy");
+        settle(&folder);
+        out.cp.add(cp_and_sync(&tree.path, &copy));
+        remove(&copy);
+        node.rest();
+        node.drop_table();
+        settle(&folder);
+        out.restore.add(timed(|| node.restore("repo", "all")).0);
+    }
+    node.rest();
+    let exported = folder.join("exported");
+    node.export(&exported);
+    let inner = std::fs::read_dir(&exported)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert_eq!(
+        digest(&inner),
+        tree.digest,
+        "the table holds the tree again"
+    );
+    out
+}
+
+/// Backs up, then restores, an empty table, beside the syncs that it takes.
+#[must_use]
+pub fn smallest(place: &Path, rounds: usize) -> (Smallest, Smallest) {
+    let (mut backup, mut restore) = (Smallest::default(), Smallest::default());
+    let folder = place.join("smallest");
+    let node = Node::open(&folder.join("node"));
+    node.load(None);
+    node.repository("repo", &folder.join("repo"));
+    settle(&folder);
+    for round in 0..rounds {
+        let label = format!("empty{round}");
+        backup.sync.add(fdatasync(&folder));
+        let before = node.counts();
+        backup.job.add(timed(|| node.backup("repo", &label)).0);
+        backup.asked = node.counts().since(before);
+        node.rest();
+        node.drop_table();
+        restore.sync.add(fdatasync(&folder));
+        let before = node.counts();
+        restore.job.add(timed(|| node.restore("repo", &label)).0);
+        restore.asked = node.counts().since(before);
+        node.rest();
+    }
+    (backup, restore)
+}
+
+/// Measures and prints everything about backups.
+pub fn report_backups(place: &Place, scale: Scale) {
+    for tree in trees(place, scale) {
+        let found = backups(place.path(), &tree, scale.rounds);
+        let title = title("backup", place, &tree.describe(), scale.rounds);
+        let columns = [
+            "work",
+            "median",
+            "range",
+            "bytes",
+            "beside cp + sync",
+            "beside plain write",
+        ];
+        let mut table = Table::new(&title, &columns);
+        let rows = [
+            ("first full backup", &found.first),
+            ("repeat, unchanged", &found.repeat),
+            ("`cp -r` + `sync -f`", &found.cp),
+            ("one sequential write + fdatasync", &found.write),
+        ];
+        for (name, samples) in rows {
+            table.row(&[
+                name.to_owned(),
+                seconds(samples.median()),
+                range(samples),
+                format!("{:.0} MB/s", tree.bytes as f64 / 1e6 / samples.median()),
+                times(samples.ratio_to(&found.cp)),
+                times(samples.ratio_to(&found.write)),
+            ]);
+        }
+        table.print();
+        println!(
+            "objects {} for {} files · repeat takes {:.1} % of the first and sends {} bytes",
+            found.asked.puts,
+            tree.files,
+            100.0 * found.repeat.ratio_to(&found.first),
+            found.asked_again.sent_bytes
+        );
+        remove(&tree.path);
+        remove(&place.path().join("backups"));
+    }
+    let (backup, restore) = smallest(place.path(), scale.rounds * 4);
+    report_smallest(place, [("backup", &backup), ("restore", &restore)]);
+}
+
+fn report_smallest(place: &Place, jobs: [(&str, &Smallest); 2]) {
+    let title = title(
+        "smallest jobs",
+        place,
+        "an empty table",
+        jobs[0].1.job.count(),
+    );
+    let columns = [
+        "job",
+        "median",
+        "range",
+        "journal syncs",
+        "repository puts",
+        "work files",
+        "serial syncs",
+        "one fdatasync",
+        "beside its syncs",
+    ];
+    let mut table = Table::new(&title, &columns);
+    for (name, found) in jobs {
+        let floor = found.serial_syncs() as f64 * found.sync.median();
+        table.row(&[
+            name.to_owned(),
+            seconds(found.job.median()),
+            range(&found.job),
+            found.asked.journal_syncs.to_string(),
+            found.asked.puts.to_string(),
+            found.asked.work_puts.to_string(),
+            found.serial_syncs().to_string(),
+            seconds(found.sync.median()),
+            times(found.job.median() / floor),
+        ]);
+    }
+    table.print();
+}
+
+/// Measures and prints everything about restores.
+pub fn report_restores(place: &Place, scale: Scale) {
+    for tree in trees(place, scale) {
+        let found = restores(place.path(), &tree, scale.rounds);
+        let title = title("restore", place, &tree.describe(), scale.rounds);
+        let columns = [
+            "work",
+            "median",
+            "range",
+            "bytes",
+            "files",
+            "beside cp + sync",
+        ];
+        let mut table = Table::new(&title, &columns);
+        let rows = [
+            ("restore", &found.restore),
+            ("`cp -r` + `sync -f`", &found.cp),
+        ];
+        for (name, samples) in rows {
+            table.row(&[
+                name.to_owned(),
+                seconds(samples.median()),
+                range(samples),
+                format!("{:.0} MB/s", tree.bytes as f64 / 1e6 / samples.median()),
+                rate(tree.files, samples.median()),
+                times(samples.ratio_to(&found.cp)),
+            ]);
+        }
+        table.print();
+        remove(&tree.path);
+        remove(&place.path().join("restores"));
+    }
+}
+
+fn range(samples: &Samples) -> String {
+    let (low, high) = samples.range();
+    format!("{} – {}", seconds(low), seconds(high))
+}
+
+fn title(what: &str, place: &Place, input: &str, rounds: usize) -> String {
+    format!(
+        "### {what}: {input} · {} · median of {rounds} rounds",
+        place.describe()
+    )
+}
+
+/// The two trees, each made when it is its turn.
+fn trees(place: &Place, scale: Scale) -> impl Iterator<Item = Tree> {
+    let sizes = [
+        (scale.big_bytes / scale.big_file_bytes, scale.big_file_bytes),
+        (scale.small_files, scale.small_file_bytes),
+    ];
+    let path = place.path().join("tree");
+    sizes
+        .into_iter()
+        .filter(|(files, _)| *files > 0)
+        .map(move |(files, bytes)| Tree::make(&path, files, bytes))
+}
