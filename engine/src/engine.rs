@@ -178,9 +178,18 @@ impl Engine {
         self.published.views()
     }
 
-    /// Progress of a job's running tasks, as their workers report it.
+    /// Progress of a job's running tasks, as their workers report it; empty once the job has ended.
     pub fn progress(&self, job: JobId) -> Vec<TaskProgress> {
-        self.executor.progress(job)
+        let ended = self
+            .views()
+            .jobs
+            .get(&job)
+            .is_none_or(|view| view.has_ended());
+        if ended {
+            Vec::new()
+        } else {
+            self.executor.progress(job)
+        }
     }
 
     /// Bytes that the job's running tasks have moved so far, on top of what its view counts.

@@ -306,6 +306,10 @@ payloads! {
         replication_num: Option<u32>,
         /// A note for the Status column.
         note: Option<String>,
+        /// Target tablets.
+        tablets: u64,
+        /// Data files that they will hold, one replica counted.
+        files: u64,
     }
 
     /// What must be fetched is known.

@@ -175,6 +175,10 @@ pub enum Output {
         replication_num: Option<u32>,
         /// Something the operator should know, such as a lowered replica count.
         note: Option<String>,
+        /// Target tablets.
+        tablets: u64,
+        /// Data files that they will hold, one replica counted.
+        files: u64,
     },
     /// `PlanDownload`.
     DownloadPlanned {

@@ -354,6 +354,8 @@ fn well(work: Work) -> Output {
             drops: Vec::new(),
             replication_num: Some(2),
             note: None,
+            tablets: 5,
+            files: 9,
         },
         Work::PlanDownload => Output::DownloadPlanned {
             plan,
@@ -475,6 +477,7 @@ fn a_restore_passes_every_state_and_commits_after_its_commit_event() {
         panic!("{view:?}")
     };
     assert_eq!(restore.replication_num, Some(2));
+    assert_eq!((restore.common.tablets, restore.common.files), (5, 9));
     assert!(restore.meta_prepared_ms.is_some());
     assert_eq!(restore.common.objects[0].partitions, ["p"]);
 }

@@ -121,6 +121,8 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
             drops,
             replication_num,
             note,
+            tablets,
+            files,
         } => event::RestoreMetaPrepared {
             job: id,
             plan: plan.0,
@@ -129,6 +131,8 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
             drops: convert::objects_out(drops),
             replication_num: *replication_num,
             note: note.clone(),
+            tablets: *tablets,
+            files: *files,
         }
         .into(),
         Output::DownloadPlanned { plan, lanes, bytes } => event::DownloadPlanned {

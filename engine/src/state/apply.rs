@@ -388,6 +388,8 @@ impl State {
                 job.facts.replication_num = e.replication_num;
                 job.facts.note.clone_from(&e.note);
                 job.facts.meta_prepared_ms = Some(at_ms);
+                job.facts.tablets = e.tablets;
+                job.facts.files = e.files;
             }
             Event::DownloadPlanned(e) => job.facts.total_bytes = e.bytes,
             _ => {}

@@ -35,6 +35,8 @@ pub(crate) fn prepare_meta(task: &Task<'_>) -> Result<Output, Failure> {
     task.context.check()?;
     let targets = make_targets(task, &checked.spec)?;
     let tablets = sources.pair(&checked.spec, &targets)?;
+    let tablet_count = tablets.len() as u64;
+    let files = tablets.iter().map(|(_, source)| source.files).sum();
     let bounds = Bounds {
         tablets: task.env.limits.tablets_per_task.max(1),
         files: u64::MAX,
@@ -61,6 +63,8 @@ pub(crate) fn prepare_meta(task: &Task<'_>) -> Result<Output, Failure> {
             _ => checked.replication_num,
         },
         note: checked.note,
+        tablets: tablet_count,
+        files,
     })
 }
 
