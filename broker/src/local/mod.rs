@@ -36,6 +36,7 @@ use self::buffers::Buffers;
 use self::errno::{Doing, failed};
 use self::folders::{Folder, Folders, Walk};
 pub use self::sweep::Swept;
+use self::sweep::Visited;
 use crate::broker::{check_limit, check_range, check_size};
 use crate::{
     Atomicity, Broker, ConditionalPut, Context, Description, Durability, Error, ListConsistency,
@@ -47,12 +48,16 @@ use crate::{
 /// The folder need not exist: the first put makes it and whatever is missing above it. Folders
 /// that deletes leave empty are removed. A name below a symbolic link, or that is one, is refused
 /// with [`ErrorClass::Invalid`](crate::ErrorClass::Invalid).
+///
+/// What killed writers left unfinished is removed from a folder when a broker first puts into it
+/// or deletes from it; [`LocalBroker::sweep`] removes it everywhere.
 #[derive(Debug)]
 pub struct LocalBroker {
     folders: Folders,
     buffers: Buffers,
     /// Numbers the temporary files of this broker.
     temporaries: AtomicU64,
+    visited: Visited,
 }
 
 /// What lies under a name.
@@ -79,6 +84,7 @@ impl LocalBroker {
             folders,
             buffers: Buffers::default(),
             temporaries: AtomicU64::new(0),
+            visited: Visited::default(),
         })
     }
 
@@ -222,9 +228,16 @@ impl Broker for LocalBroker {
         let Some(folder) = self.folders.walk(path, Walk::Look, name)? else {
             return Ok(());
         };
+        let swept = self.visited.first_visit(&folder);
         match self.look(&folder, name)? {
             Found::Object(_) => {}
-            Found::Folder | Found::Nothing => return Ok(()),
+            Found::Folder => return Ok(()),
+            Found::Nothing => {
+                if let Some(path) = path.filter(|_| swept.files > 0) {
+                    self.folders.remove_empty(path);
+                }
+                return Ok(());
+            }
         }
         match fs::unlinkat(&folder, leaf, AtFlags::empty()) {
             Ok(()) => {}

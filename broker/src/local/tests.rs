@@ -337,6 +337,37 @@ fn a_delete_removes_the_folders_it_empties_but_not_the_root() {
 }
 
 #[test]
+fn what_the_dead_left_goes_when_their_work_is_taken_up_and_the_living_are_spared() {
+    let folder = TempDir::new().expect("folder");
+    for name in ["a/.tmp-1-0", "b/.tmp-1-1", "c/.tmp-1-2", "d/.tmp-1-3"] {
+        fs::create_dir_all(folder.path().join(name).parent().expect("parent")).expect("make");
+        fs::write(folder.path().join(name), b"left").expect("write");
+    }
+    let living = fs::File::create(folder.path().join("a/.tmp-1-4")).expect("create");
+    living.try_lock().expect("lock");
+    let (broker, ctx) = (open(&folder), Context::new());
+    create(&broker, "a/object", b"x").expect("put");
+    broker.delete(&ctx, &name("b/object")).expect("delete");
+    broker.stat(&ctx, &name("c/object")).expect("stat");
+    broker.list_all(&ctx, "d/").expect("list");
+    let mut left: Vec<String> = ["a", "b", "c", "d"]
+        .iter()
+        .filter_map(|dir| fs::read_dir(folder.path().join(dir)).ok())
+        .flatten()
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
+        .collect();
+    left.sort();
+    assert_eq!(left, [".tmp-1-2", ".tmp-1-3", ".tmp-1-4", "object"]);
+    assert!(!folder.path().join("b").exists(), "an emptied folder goes");
+}
+
+#[test]
 fn a_sweep_takes_what_the_dead_left_and_spares_the_living() {
     let folder = TempDir::new().expect("folder");
     let (broker, ctx) = (open(&folder), Context::new());

@@ -72,6 +72,7 @@ impl LocalBroker {
             }) else {
                 continue;
             };
+            self.visited.first_visit(&folder);
             match Temporary::create(&folder, &self.temporaries) {
                 Ok(temporary) => return Ok((folder, temporary)),
                 Err(Errno::NOENT) => {}
