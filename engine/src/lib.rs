@@ -14,9 +14,7 @@
 //! ```
 //! use std::{error::Error, path::Path, sync::Arc, time::Duration};
 //! use holdfast_broker::{Broker, LocalBroker};
-//! use holdfast_engine::{
-//!     BackupRequest, Engine, Parts, RepositoryAccess, RepositoryRequest, Selection,
-//! };
+//! use holdfast_engine::{BackupRequest, Engine, Parts, RepositoryRequest};
 //! use holdfast_journal::FileJournal;
 //! use holdfast_storage::Storage;
 //!
@@ -29,14 +27,9 @@
 //!         Err(e) => Err(e.to_string()),
 //!     };
 //!     let engine = Engine::open(Parts::new(Arc::new(journal), tables, work, Arc::new(brokers)))?;
-//!     engine.create_repository(&RepositoryRequest {
-//!         name: "attic".into(), broker: None, location: remote.display().to_string(),
-//!         access: RepositoryAccess::ReadWrite, properties: Default::default(),
-//!     })?;
-//!     let job = engine.backup(&BackupRequest {
-//!         database: "shop".into(), label: "monday".into(), repository: "attic".into(),
-//!         selection: Selection::All, timeout_seconds: None,
-//!     })?;
+//!     let location = remote.display().to_string();
+//!     engine.create_repository(&RepositoryRequest::new("attic", &location))?;
+//!     let job = engine.backup(&BackupRequest::new("shop", "monday", "attic"))?;
 //!     let view = engine.wait(job, Duration::from_secs(3600)).ok_or("the job is not known")?;
 //!     if view.is_finished() { Ok(()) } else { Err(view.common().status.message.clone().into()) }
 //! }

@@ -48,6 +48,19 @@ pub struct BackupRequest {
     pub timeout_seconds: Option<u64>,
 }
 
+impl BackupRequest {
+    /// A backup of a whole database with the default timeout.
+    pub fn new(database: &str, label: &str, repository: &str) -> Self {
+        Self {
+            database: database.to_owned(),
+            label: label.to_owned(),
+            repository: repository.to_owned(),
+            selection: Selection::All,
+            timeout_seconds: None,
+        }
+    }
+}
+
 /// An accepted backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupSpec {
@@ -107,6 +120,24 @@ pub struct RestoreRequest {
     pub timeout_seconds: Option<u64>,
 }
 
+impl RestoreRequest {
+    /// A restore of a whole snapshot into `database`, with the defaults of a RESTORE statement without properties.
+    pub fn new(database: &str, label: &str, repository: &str, timestamp: &str) -> Self {
+        Self {
+            database: database.to_owned(),
+            source_database: None,
+            label: label.to_owned(),
+            repository: repository.to_owned(),
+            timestamp: timestamp.to_owned(),
+            selection: Selection::All,
+            allow_load: holdfast_storage::AllowLoad::No,
+            replication: Replication::Automatic,
+            clean: Clean::default(),
+            timeout_seconds: None,
+        }
+    }
+}
+
 /// What a restore drops in its commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clean {
@@ -160,6 +191,19 @@ pub struct RepositoryRequest {
     pub access: RepositoryAccess,
     /// Properties; may hold secrets.
     pub properties: BTreeMap<String, String>,
+}
+
+impl RepositoryRequest {
+    /// A repository that is reached directly by its location's scheme, for reading and writing, without properties.
+    pub fn new(name: &str, location: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            broker: None,
+            location: location.to_owned(),
+            access: RepositoryAccess::ReadWrite,
+            properties: BTreeMap::new(),
+        }
+    }
 }
 
 /// Whether a repository takes backups.

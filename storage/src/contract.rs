@@ -105,7 +105,8 @@ pub enum Reuse {
 /// A database node's tables, as the engine needs to see them. See the module for the rules of every
 /// call.
 pub trait Storage: Send + Sync {
-    /// Where the catalog stands; never goes back.
+    /// Where the catalog stands; never goes back, not even over a restart. Answered from memory: it cannot
+    /// fail, and it is asked often.
     fn position(&self) -> CatalogPosition;
 
     /// All backends.
@@ -168,7 +169,9 @@ pub trait Storage: Send + Sync {
     fn release(&self, op: OpId) -> Result<(), Error>;
 
     /// Makes the metadata of a restore: what is absent is created, visible and closed; what will be
-    /// overwritten is marked and goes on serving its data. All or nothing. Repeated: the same
+    /// overwritten is marked and goes on serving its data. A table of which only some partitions
+    /// are overwritten is itself marked `Overwriting`; so is a table that the commit will drop.
+    /// What the spec drops and is gone already is skipped. All or nothing. Repeated: the same
     /// targets.
     ///
     /// # Errors
@@ -191,7 +194,8 @@ pub trait Storage: Send + Sync {
     ) -> Result<(), Error>;
 
     /// Looks for a local file with the entry's content; hashes it again and, if it agrees, links it
-    /// into the staging place.
+    /// into the staging place. A token newer than the place has seen takes it over, as
+    /// [`Storage::stage`] does: downloads come with newer tokens than the staging before them.
     ///
     /// # Errors
     /// `NotFound` where the tablet was not staged or its list lacks `entry`; `Fenced`; `Full`.
@@ -204,7 +208,8 @@ pub trait Storage: Send + Sync {
         entry: &FileEntry,
     ) -> Result<Reuse, Error>;
 
-    /// Opens a file of the staging place for writing, in a place of this attempt's own.
+    /// Opens a file of the staging place for writing, in a place of this attempt's own. A newer
+    /// token takes the place over.
     ///
     /// # Errors
     /// As [`Storage::reuse`].
@@ -217,7 +222,8 @@ pub trait Storage: Send + Sync {
         entry: &FileEntry,
     ) -> Result<Staging, Error>;
 
-    /// Makes all that this attempt finished on these tablets durable.
+    /// Makes all that this attempt finished on these tablets durable. A newer token takes the place
+    /// over.
     ///
     /// # Errors
     /// `Fenced`, `Full` or `Io`.
@@ -232,15 +238,16 @@ pub trait Storage: Send + Sync {
     /// Seals the staging: from here on every writer is refused. Proves that each replica of each
     /// target tablet has exactly the files of its list, puts them under their final names and makes
     /// the list of swaps durable. Targets still serve what they served. Repeated: nothing more
-    /// happens.
+    /// happens. After a failure the places stay sealed for old tokens; a `stage` with a newer one
+    /// opens them again.
     ///
     /// # Errors
-    /// `Invalid` names the first file that is missing or differs.
+    /// `Invalid` names the first file that is missing or differs; `NotFound` for an unknown `op`.
     fn prepare(&self, op: OpId) -> Result<(), Error>;
 
     /// Makes all targets of a prepared operation visible and drops what the spec drops, in one
     /// durable step. A commit of an op already committed does nothing, even if users have since
-    /// changed the tables.
+    /// changed the tables: committed ids are kept, after `forget` too (an id is never used again).
     ///
     /// # Errors
     /// `NotFound` where `op` was never prepared; `Io` may be tried again.

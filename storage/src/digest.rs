@@ -6,7 +6,8 @@ use crate::model::{FileEntry, FileHash, SEGMENT_BYTES};
 ///
 /// Up to the end of the first segment the hash of the file and that of the segment are one, so
 /// files of up to [`SEGMENT_BYTES`] are hashed once.
-pub(crate) struct Digest {
+#[derive(Default)]
+pub struct Digest {
     whole: blake3::Hasher,
     segment: Option<blake3::Hasher>,
     segments: Vec<FileHash>,
@@ -15,15 +16,18 @@ pub(crate) struct Digest {
 
 /// What a [`Digest`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Digested {
-    pub(crate) len: u64,
-    pub(crate) hash: FileHash,
-    pub(crate) segments: Vec<FileHash>,
+pub struct Digested {
+    /// Bytes seen.
+    pub len: u64,
+    /// The hash of all of them.
+    pub hash: FileHash,
+    /// The hash of each segment of more than [`SEGMENT_BYTES`] bytes; else empty.
+    pub segments: Vec<FileHash>,
 }
 
 impl Digested {
     /// Whether this is the content that `entry` promises; what it does not promise agrees.
-    pub(crate) fn agrees_with(&self, entry: &FileEntry) -> bool {
+    pub fn agrees_with(&self, entry: &FileEntry) -> bool {
         self.len == entry.len
             && entry.hash.is_none_or(|hash| hash == self.hash)
             && (entry.segments.is_empty() || entry.segments == self.segments)
@@ -31,20 +35,18 @@ impl Digested {
 }
 
 impl Digest {
-    pub(crate) fn new() -> Self {
-        Self {
-            whole: blake3::Hasher::new(),
-            segment: None,
-            segments: Vec::new(),
-            len: 0,
-        }
+    /// Before the first byte.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(crate) fn len(&self) -> u64 {
+    /// Bytes seen so far.
+    pub fn seen(&self) -> u64 {
         self.len
     }
 
-    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes in.
+    pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let within = self.len % SEGMENT_BYTES;
             if within == 0 && self.len > 0 {
@@ -67,7 +69,8 @@ impl Digest {
         self.segments.push(FileHash(*hasher.finalize().as_bytes()));
     }
 
-    pub(crate) fn finish(mut self) -> Digested {
+    /// What was seen.
+    pub fn finish(mut self) -> Digested {
         if self.len > SEGMENT_BYTES {
             self.end_segment();
         }

@@ -18,6 +18,7 @@ mod names;
 pub mod schema;
 
 pub use contract::{DataFile, Reuse, StagedFile, Staging, Storage};
+pub use digest::{Digest, Digested};
 pub use error::{Error, ErrorKind};
 pub use local::events;
 pub use local::{

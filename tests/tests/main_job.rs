@@ -21,7 +21,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn dir(&self, name: &str) -> std::path::PathBuf {
@@ -35,7 +37,11 @@ impl Place {
 fn mixed_files(dir: &Path, seed: u64) {
     std::fs::write(dir.join("empty"), b"").unwrap();
     for n in 0..20 {
-        std::fs::write(dir.join(format!("small-{n}")), noise(seed + n, 3_000 + n as usize)).unwrap();
+        std::fs::write(
+            dir.join(format!("small-{n}")),
+            noise(seed + n, 3_000 + n as usize),
+        )
+        .unwrap();
     }
     std::fs::write(dir.join("big"), noise(seed + 100, 5_000_000)).unwrap();
     std::fs::write(dir.join("huge"), noise(seed + 101, (64 << 20) + 12_345)).unwrap();
@@ -51,7 +57,9 @@ fn every_byte_of_mixed_tables_comes_back_after_they_are_dropped() {
     let odd = place.dir("odd");
     odd_files(&odd, 700, 9);
     node.load("odd", None, &odd, 1);
-    node.storage.create_table("db", "empty", loaded_schema(), vec![]).unwrap();
+    node.storage
+        .create_table("db", "empty", loaded_schema(), vec![])
+        .unwrap();
     node.repository("repo", &place.dir("remote"));
     let before = (node.content("db", "t"), node.content("db", "odd"));
     assert_eq!(before.0.len(), 23);
@@ -75,8 +83,12 @@ fn loaded_schema() -> holdfast_storage::model::TableSchema {
         columns: Vec::new(),
         keys_type: KeysType::Duplicate,
         key_columns: Vec::new(),
-        partitioning: Partitioning::List { columns: Vec::new() },
-        distribution: Distribution::Hash { columns: Vec::new() },
+        partitioning: Partitioning::List {
+            columns: Vec::new(),
+        },
+        distribution: Distribution::Hash {
+            columns: Vec::new(),
+        },
         comment: String::new(),
         properties: std::collections::BTreeMap::new(),
     }
@@ -152,12 +164,23 @@ fn what_is_changed_after_the_pin_is_not_in_the_backup() {
     let before = (node.content("db", "t"), node.content("db", "gone"));
     node.repository("repo", &place.dir("remote"));
     gate.add(
-        FaultRule::on(Request::Put, When::Always, Trouble::Delay(Duration::from_millis(300)))
-            .named("/objects/"),
+        FaultRule::on(
+            Request::Put,
+            When::Always,
+            Trouble::Delay(Duration::from_millis(300)),
+        )
+        .named("/objects/"),
     );
     let job = node.engine.backup(&backup("s1")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while node.engine.wait(job, Duration::ZERO).unwrap().common().snapshot_finished_ms.is_none() {
+    while node
+        .engine
+        .wait(job, Duration::ZERO)
+        .unwrap()
+        .common()
+        .snapshot_finished_ms
+        .is_none()
+    {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -165,7 +188,10 @@ fn what_is_changed_after_the_pin_is_not_in_the_backup() {
     std::fs::write(more.join("late"), b"late").unwrap();
     node.load("t", Some("p1"), &more, 1);
     node.storage.drop_table("db", "gone").unwrap();
-    assert!(!node.engine.wait(job, Duration::ZERO).unwrap().has_ended(), "the test came too late");
+    assert!(
+        !node.engine.wait(job, Duration::ZERO).unwrap().has_ended(),
+        "the test came too late"
+    );
     assert_finished(&node.ended(job));
 
     let stamp = node.timestamp("repo", "s1");
@@ -232,8 +258,11 @@ fn a_second_cluster_restores_tables_that_it_never_had() {
         old.repository("repo", &remote);
         assert_finished(&old.backup("s1"));
         let all = old.content("db", "t");
-        let p2: std::collections::BTreeMap<_, _> =
-            all.clone().into_iter().filter(|(name, _)| name.starts_with("p2/")).collect();
+        let p2: std::collections::BTreeMap<_, _> = all
+            .clone()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("p2/"))
+            .collect();
         (all, p2, old.timestamp("repo", "s1"))
     };
     let new = Node::open(&place.dir("new"));
@@ -264,7 +293,11 @@ fn a_second_cluster_restores_tables_that_it_never_had() {
     object.alias = Some("renamed".to_owned());
     request.selection = Selection::Only(vec![object]);
     let view = new.restore(&request);
-    assert_eq!(view.state_name(), "CANCELLED", "an alias onto an existing table is refused");
+    assert_eq!(
+        view.state_name(),
+        "CANCELLED",
+        "an alias onto an existing table is refused"
+    );
     assert!(new.content("elsewhere", "renamed") == before_p2);
 }
 
@@ -310,15 +343,24 @@ fn a_hanging_remote_does_not_hold_a_cancel_and_its_label_is_free_again() {
     let job = node.engine.backup(&backup("s1")).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let refusal = refused(node.engine.backup(&backup("s2")));
-    assert!(refusal.message.contains(&format!("job {job} ")), "{refusal}");
+    assert!(
+        refusal.message.contains(&format!("job {job} ")),
+        "{refusal}"
+    );
     let began = Instant::now();
     node.engine.cancel(JobKind::Backup, "db").unwrap();
     let view = node.ended(job);
     assert_eq!(view.state_name(), "CANCELLED");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     troubles.clear();
     assert_finished(&node.backup("s1"));
-    let JobView::Backup(_) = node.backup("s2").as_ref() else { panic!("a backup") };
+    let JobView::Backup(_) = node.backup("s2").as_ref() else {
+        panic!("a backup")
+    };
 }
 
 #[test]
@@ -376,7 +418,12 @@ fn a_damaged_replica_is_left_for_another() {
     node.repository("repo", &place.dir("remote"));
     // One byte of every data file on one backend is flipped, in place.
     let backends = node.dir.join("storage/backends");
-    let victim = std::fs::read_dir(&backends).unwrap().next().unwrap().unwrap().path();
+    let victim = std::fs::read_dir(&backends)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let mut flipped = 0;
     for (name, mut bytes) in tree(&victim) {
         if let Some(byte) = bytes.first_mut() {

@@ -114,27 +114,7 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
         Output::MarkerLost { message } => {
             stopping(job, StatusCode::CommonError, message.clone(), now)
         }
-        Output::MetaPrepared {
-            plan,
-            lanes,
-            objects,
-            drops,
-            replication_num,
-            note,
-            tablets,
-            files,
-        } => event::RestoreMetaPrepared {
-            job: id,
-            plan: plan.0,
-            lanes: convert::lanes_out(lanes),
-            objects: convert::objects_out(objects),
-            drops: convert::objects_out(drops),
-            replication_num: *replication_num,
-            note: note.clone(),
-            tablets: *tablets,
-            files: *files,
-        }
-        .into(),
+        Output::MetaPrepared { .. } => return targets_made(id, output),
         Output::DownloadPlanned { plan, lanes, bytes } => event::DownloadPlanned {
             job: id,
             plan: plan.0,
@@ -146,6 +126,35 @@ fn learned(job: &Job, output: &Output, now: Now) -> Option<Event> {
             return None;
         }
     })
+}
+
+/// The event of a restore whose targets are made.
+fn targets_made(job: u64, output: &Output) -> Option<Event> {
+    let Output::MetaPrepared {
+        plan,
+        lanes,
+        objects,
+        drops,
+        replication_num,
+        note,
+        tablets,
+        files,
+    } = output
+    else {
+        return None;
+    };
+    let made = event::RestoreMetaPrepared {
+        job,
+        plan: plan.0,
+        lanes: convert::lanes_out(lanes),
+        objects: convert::objects_out(objects),
+        drops: convert::objects_out(drops),
+        replication_num: *replication_num,
+        note: note.clone(),
+        tablets: *tablets,
+        files: *files,
+    };
+    Some(made.into())
 }
 
 /// The one policy for failures.

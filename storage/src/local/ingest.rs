@@ -138,7 +138,7 @@ fn copy_in(source: &Source, folders: &[PathBuf], meter: &Meter<'_>) -> Result<Di
         for ((file, path), write_back) in targets.iter_mut().zip(&mut write_back) {
             let written = file.write_all(&buffer[..got]);
             written.map_err(|e| failed("write", path, &e))?;
-            write_back.wrote(file, digest.len());
+            write_back.wrote(file, digest.seen());
         }
         meter.bytes(got as u64);
     }

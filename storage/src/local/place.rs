@@ -374,7 +374,7 @@ impl Writing {
 impl StagedFile for Writing {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.place.admit(self.token)?;
-        if self.digest.len() + bytes.len() as u64 > self.entry.len {
+        if self.digest.seen() + bytes.len() as u64 > self.entry.len {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!(
@@ -388,7 +388,7 @@ impl StagedFile for Writing {
             .write_all(bytes)
             .map_err(|e| failed("write", &self.path, &e))?;
         self.digest.update(bytes);
-        self.write_back.wrote(&self.file, self.digest.len());
+        self.write_back.wrote(&self.file, self.digest.seen());
         Ok(())
     }
 
