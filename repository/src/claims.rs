@@ -73,9 +73,11 @@ impl Repository {
     /// here on nobody deletes what this writer may find. Repeated: nothing more happens.
     ///
     /// # Errors
-    /// [`ErrorKind::ReadOnly`], or the remote's failure.
+    /// [`ErrorKind::ReadOnly`], [`ErrorKind::NotFound`] where the repository itself is gone since
+    /// it was opened, or the remote's failure.
     pub fn begin(&self, ctx: &Context, writer: &Writer) -> Result<(), Error> {
         self.writable()?;
+        self.still_there(ctx)?;
         let name = self.layout().intent(writer)?;
         let labels = self.labels(ctx)?;
         let markers = labels.iter().flat_map(|entry| &entry.snapshots);

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use holdfast_broker::{
-    Atomicity, Broker, BrokerExt, Context, ErrorClass, ListConsistency, ObjectName, PutMode,
-    PutOutcome,
+    Atomicity, Broker, BrokerExt, Context, Description, ErrorClass, ListConsistency, ObjectName,
+    PutMode, PutOutcome,
 };
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +174,44 @@ impl Repository {
         }
         let deleted = self.delete(ctx, &name);
         outcome.and(deleted)
+    }
+
+    /// Removes what puts that were killed left behind, here or on another host, at least
+    /// `older_than` ago; gives its bytes. No listing shows it, so nobody else would find it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`], or the remote's failure.
+    pub fn tidy(&self, ctx: &Context, older_than: Duration) -> Result<u64, Error> {
+        self.writable()?;
+        let prefix = self.inner.layout.prefix();
+        let tidied = self.broker().tidy(ctx, &prefix, older_than);
+        tidied.map_err(|cause| Error::remote(format!("tidying {prefix:?}"), cause))
+    }
+
+    /// Makes sure that the repository is still there: a file system may have been unmounted since
+    /// it was opened, and what is written then would lie below it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where it is gone or another is in its place, else the remote's
+    /// failure.
+    pub(crate) fn still_there(&self, ctx: &Context) -> Result<(), Error> {
+        let info = self.info();
+        let found = self.find(ctx, &self.name("__repo_info")?, SMALL_DOCUMENT)?;
+        let place = || {
+            let Description { location, .. } = self.broker().describe();
+            format!("repository {} at {location}", info.name)
+        };
+        match found.map(|bytes| decode_info(&info.name, &bytes)) {
+            None => Err(Error::not_found(format!(
+                "{} is gone; bring it back (is the file system mounted?)",
+                place()
+            ))),
+            Some(found) if found.as_ref().is_ok_and(|found| found.id == info.id) => Ok(()),
+            Some(_) => Err(Error::not_found(format!(
+                "{} is another one than when it was opened",
+                place()
+            ))),
+        }
     }
 
     pub(crate) fn writable(&self) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 //! Who gets a label.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 
 use holdfast_broker::{Broker, BrokerExt, Context, MemoryBroker, PutMode};
-use holdfast_repository::{ErrorKind, MarkerOutcome, Unclaimed};
+use holdfast_repository::{ErrorKind, MarkerOutcome, Mode, Repository, Unclaimed};
 
 use crate::harness::*;
 
@@ -202,6 +202,33 @@ fn a_marker_is_put_once_and_not_over_anothers() {
     assert_eq!(paths(&broker), before);
     let error = repository.put_marker(&ctx, "m", &lost).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn nothing_is_written_where_the_repository_is_gone_or_another() {
+    let ctx = Context::new();
+    let broker = MemoryBroker::new();
+    let repository = open(broker.clone());
+    repository.begin(&ctx, &writer("east", 1)).unwrap();
+    // As after an unmount, and after another file system was mounted in its place.
+    for other in [false, true] {
+        for each in broker.list_all(&ctx, "").unwrap() {
+            broker.delete(&ctx, &each.name).unwrap();
+        }
+        if other {
+            let mode = Mode::ReadWrite { created_at_ms: 99 };
+            Repository::open(
+                &ctx,
+                Arc::new(broker.clone()),
+                repository.info().name.as_str(),
+                mode,
+            )
+            .unwrap();
+        }
+        let error = repository.begin(&ctx, &writer("east", 2)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(broker.counts().objects, u64::from(other));
+    }
 }
 
 #[test]
