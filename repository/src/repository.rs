@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use holdfast_broker::{
     Atomicity, Broker, BrokerExt, Context, Description, ErrorClass, ListConsistency, ObjectName,
@@ -174,18 +173,6 @@ impl Repository {
         }
         let deleted = self.delete(ctx, &name);
         outcome.and(deleted)
-    }
-
-    /// Removes what puts that were killed left behind, here or on another host, at least
-    /// `older_than` ago; gives its bytes. No listing shows it, so nobody else would find it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ReadOnly`], or the remote's failure.
-    pub fn tidy(&self, ctx: &Context, older_than: Duration) -> Result<u64, Error> {
-        self.writable()?;
-        let prefix = self.inner.layout.prefix();
-        let tidied = self.broker().tidy(ctx, &prefix, older_than);
-        tidied.map_err(|cause| Error::remote(format!("tidying {prefix:?}"), cause))
     }
 
     /// Makes sure that the repository is still there: a file system may have been unmounted since
