@@ -1,6 +1,6 @@
 //! Wall time as the text of a snapshot's timestamp. Pure arithmetic; the zone's offset comes from the clock seam.
 
-/// `yyyy-MM-dd-HH-mm-ss-SSS` of `wall_ms` in a zone `offset_seconds` east of UTC (SPEC section 2.3).
+/// `yyyy-MM-dd-HH-mm-ss-SSS` of `wall_ms` in a zone `offset_seconds` east of UTC.
 pub(crate) fn snapshot_timestamp(wall_ms: u64, offset_seconds: i32) -> String {
     let local_ms = i128::from(wall_ms) + i128::from(offset_seconds) * 1000;
     let days = local_ms.div_euclid(86_400_000);

@@ -99,6 +99,7 @@ impl Core {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

@@ -223,7 +223,7 @@ impl Engine {
     /// BACKUP: checks the request, then hands it to the dispatcher.
     ///
     /// # Errors
-    /// Each condition of SPEC section 8.3 has its own [`RefusalCode`].
+    /// Each condition that refuses a BACKUP has its own [`RefusalCode`].
     pub fn backup(&self, request: &BackupRequest) -> Result<JobId, Refusal> {
         let spec = crate::submit::backup(self, request)?;
         self.ask_job(Input::Backup(spec))
@@ -232,7 +232,7 @@ impl Engine {
     /// RESTORE: checks the request against the repository, then hands it to the dispatcher.
     ///
     /// # Errors
-    /// Each condition of SPEC section 8.4 that is known at submission has its own [`RefusalCode`]; the others end
+    /// Each condition that is known at submission has its own [`RefusalCode`]; the others end
     /// the job in PENDING.
     pub fn restore(&self, request: &RestoreRequest) -> Result<JobId, Refusal> {
         let spec = crate::submit::restore(self, request)?;

@@ -211,7 +211,7 @@ pub struct Failure {
     pub message: String,
 }
 
-/// What follows from a failure: the one policy of the engine (DESIGN section 4).
+/// What follows from a failure: the one policy of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureClass {
     /// Try again with backoff, up to the bound.
@@ -228,7 +228,7 @@ pub enum FailureClass {
     Stopped,
 }
 
-/// The codes of the Status column (SPEC section 2.1).
+/// The codes of the Status column, by the names that users of StarRocks and Doris know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum StatusCode {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::RepositoryId;
 
-/// The default timeout of a job, in seconds (SPEC section 3.3).
+/// The default timeout of a job, in seconds.
 pub const DEFAULT_TIMEOUT_SECONDS: u64 = 86_400;
 /// The smallest timeout that a statement may ask for, in seconds.
 pub const MIN_TIMEOUT_SECONDS: u64 = 600;

@@ -10,7 +10,7 @@ use crate::ids::{Epoch, JobId, RepositoryId, TaskId};
 use crate::order::StatusCode;
 use crate::spec::{JobKind, ObjectRef, RepositoryAccess};
 
-/// The states of a backup, as the State column spells them (SEED).
+/// The states of a backup, as the State column spells them, SNAPSHOTING with one T.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum BackupState {
@@ -48,7 +48,7 @@ impl BackupState {
     }
 }
 
-/// The states of a restore, as the State column spells them (SEED).
+/// The states of a restore, as the State column spells them, SNAPSHOTTING with two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum RestoreState {
