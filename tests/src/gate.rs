@@ -40,8 +40,15 @@ pub struct Gate {
     to: PathBuf,
     appends: AtomicU64,
     puts: AtomicU64,
-    /// `None` while nothing is copied.
-    moments: Mutex<Option<Vec<Moment>>>,
+    copies: Mutex<Copies>,
+}
+
+#[derive(Default)]
+struct Copies {
+    /// Of the calls to storage and brokers each so-manieth is copied around; 0 while nothing is copied.
+    step: usize,
+    calls: usize,
+    moments: Vec<Moment>,
 }
 
 impl Gate {
@@ -53,7 +60,7 @@ impl Gate {
             to: to.to_owned(),
             appends: AtomicU64::new(0),
             puts: AtomicU64::new(0),
-            moments: Mutex::new(None),
+            copies: Mutex::default(),
         })
     }
 
@@ -66,14 +73,15 @@ impl Gate {
         )
     }
 
-    /// From here on copies are made.
-    pub fn arm(&self) {
-        *self.moments.lock() = Some(Vec::new());
+    /// From here on copies are made: around each append to the journal, and around each `step`th of
+    /// the other calls.
+    pub fn arm(&self, step: usize) {
+        self.copies.lock().step = step;
     }
 
     /// No more copies; those made so far.
     pub fn disarm(&self) -> Vec<Moment> {
-        self.moments.lock().take().unwrap_or_default()
+        std::mem::take(&mut *self.copies.lock()).moments
     }
 
     /// One call, during which nobody copies. Calls may be nested, so a waiting copy lets more of
@@ -85,10 +93,11 @@ impl Gate {
 
     fn copy(&self, what: impl FnOnce() -> String) {
         let _nobody = self.within.write();
-        let mut moments = self.moments.lock();
-        let Some(moments) = moments.as_mut() else {
+        let mut copies = self.copies.lock();
+        if copies.step == 0 {
             return;
-        };
+        }
+        let moments = &mut copies.moments;
         let root = self.to.join(moments.len().to_string());
         for folder in ["node/journal", "node/storage", "node/jobs", "remote"] {
             if self.from.join(folder).exists() {
@@ -103,8 +112,22 @@ impl Gate {
         moments.push(Moment { root, what: what() });
     }
 
-    /// A call that changes something: a copy before it and one after it.
+    /// A call that changes something, maybe with a copy before it and one after it.
     fn change<T>(&self, what: impl Fn() -> String, call: impl FnOnce() -> T) -> T {
+        let is_due = {
+            let mut copies = self.copies.lock();
+            copies.calls += 1;
+            copies.step > 0 && copies.calls.is_multiple_of(copies.step)
+        };
+        if is_due {
+            self.around(what, call)
+        } else {
+            self.pass(call)
+        }
+    }
+
+    /// A call with a copy before it and one after it.
+    fn around<T>(&self, what: impl Fn() -> String, call: impl FnOnce() -> T) -> T {
         self.copy(|| format!("before {}", what()));
         let done = self.pass(call);
         self.copy(|| format!("after {}", what()));
@@ -125,7 +148,10 @@ impl Journal<Event> for Gated<dyn Journal<Event>> {
             format!("append of {}", names.join(", "))
         };
         self.gate.appends.fetch_add(1, Ordering::Relaxed);
-        self.gate.change(names, || self.inner.append(events, at_ms))
+        if self.gate.copies.lock().step == 0 {
+            return self.inner.append(events, at_ms);
+        }
+        self.gate.around(names, || self.inner.append(events, at_ms))
     }
 
     fn position(&self) -> (Seq, FrameHash) {
