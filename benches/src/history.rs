@@ -11,6 +11,8 @@ use holdfast_engine::event::{
 use holdfast_engine::{BackupState, Event, Work};
 use holdfast_journal::{FileJournal, Index, Journal, Options};
 
+/// The first id that an engine gives out.
+const FIRST_ID: u64 = 10_001;
 /// Backends of the node.
 const BACKENDS: u64 = 3;
 /// Tasks of each backend that link, and that upload, in one job.
@@ -48,7 +50,7 @@ impl History {
     fn begin() -> Self {
         let mut history = Self {
             events: Vec::new(),
-            next_id: 1,
+            next_id: FIRST_ID,
             mono_ms: 0,
             repository: 0,
         };

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use holdfast_broker::{Broker, Calls, Context, Figures, LocalBroker, Record, Recorder};
 use holdfast_engine::{
-    BackupRequest, Clean, Engine, Event, JobId, JobView, Parts, Replication, RepositoryAccess,
-    RepositoryRequest, RestoreRequest, Selection,
+    BackupRequest, Clean, Engine, Event, JobId, JobView, ObjectRef, Parts, Replication,
+    RepositoryAccess, RepositoryRequest, RestoreRequest, Selection,
 };
 use holdfast_journal::{FileJournal, Journal};
 use holdfast_storage::{AllowLoad, ExportRequest, LoadRequest, LocalStorage, Storage};
@@ -20,8 +20,8 @@ use crate::watched::{Watch, WatchedDisk};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The one database.
 const DATABASE: &str = "db";
-/// The one table.
-const TABLE: &str = "t";
+/// The table that is loaded.
+pub const TABLE: &str = "t";
 /// Tablets of the table.
 const BUCKETS: u32 = 3;
 
@@ -144,10 +144,10 @@ impl Node {
         self.storage.drop_table(DATABASE, TABLE).unwrap();
     }
 
-    /// Writes the table's files to `to`, each proved by its hash.
-    pub fn export(&self, to: &Path) {
+    /// Writes a table's files to `to`, each proved by its hash.
+    pub fn export(&self, table: &str, to: &Path) {
         self.storage
-            .export(&ExportRequest::new(DATABASE, TABLE, to))
+            .export(&ExportRequest::new(DATABASE, table, to))
             .unwrap();
     }
 
@@ -164,15 +164,20 @@ impl Node {
         self.finished(job)
     }
 
-    /// Runs a restore of the snapshot `label` to its good end.
-    pub fn restore(&self, repository: &str, label: &str) -> Arc<JobView> {
+    /// Runs a restore of the snapshot `label` to its good end; the table comes back as `alias`.
+    pub fn restore(&self, repository: &str, label: &str, alias: &str) -> Arc<JobView> {
+        let table = ObjectRef {
+            table: TABLE.to_owned(),
+            partitions: Vec::new(),
+            alias: (alias != TABLE).then(|| alias.to_owned()),
+        };
         let request = RestoreRequest {
             database: DATABASE.to_owned(),
             source_database: None,
             label: label.to_owned(),
             repository: repository.to_owned(),
             timestamp: self.timestamp(repository, label),
-            selection: Selection::All,
+            selection: Selection::Only(vec![table]),
             allow_load: AllowLoad::No,
             replication: Replication::Automatic,
             clean: Clean::default(),
