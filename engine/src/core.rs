@@ -8,18 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
-use holdfast_journal::{ErrorKind, Journal, replay};
+use holdfast_journal::{ErrorKind, Journal, Seq};
 use holdfast_storage::BackendId;
 
+use crate::checkpoint::Checkpoints;
 use crate::decide::{Input, decide};
 use crate::due::{Credits, InFlight, due, next_wake};
 use crate::event::Event;
 use crate::ids::{JobId, RepositoryId, TaskId};
+use crate::opening::{Opened, replayed};
 use crate::order::TaskOrder;
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
-use crate::replay::Replay;
 use crate::seams::{Executor, Now};
 use crate::state::State;
 
@@ -49,7 +50,10 @@ type Answering = (Reply, Result<Answer, Refusal>);
 /// Whether the events of a turn are in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recorded {
-    Yes,
+    /// All of them, up to this one.
+    Yes(Seq),
+    /// There were none, or what became of them is not known.
+    Nothing,
     NoSpace,
 }
 
@@ -68,6 +72,7 @@ pub(crate) struct Core {
     /// Inputs that a full disk put off.
     put_off: Vec<Input>,
     poisoned: Option<String>,
+    checkpoints: Checkpoints,
 }
 
 /// What happened in a turn.
@@ -80,14 +85,16 @@ pub(crate) struct Turned {
 
 impl Core {
     pub(crate) fn new(
-        state: State,
+        opened: Opened,
         journal: Arc<dyn Journal<Event>>,
         executor: Arc<dyn Executor>,
         (registry, published): (Arc<Registry>, Arc<Published>),
-        credits: Credits,
+        (credits, checkpoint_events): (Credits, u64),
     ) -> Self {
+        let places = (opened.kept, opened.at);
         Self {
-            state,
+            state: opened.state,
+            checkpoints: Checkpoints::new(Arc::clone(&journal), checkpoint_events, places),
             journal,
             executor,
             registry,
@@ -107,6 +114,13 @@ impl Core {
     /// The next monotonic time after `now` at which a turn is due without any input.
     pub(crate) fn next_wake(&self, now: Now) -> Option<u64> {
         next_wake(&self.state, now)
+    }
+
+    /// After the last turn: keeps a checkpoint, so that the next opening replays nothing.
+    pub(crate) fn close(mut self) {
+        if self.poisoned.is_none() {
+            self.checkpoints.close(&self.state);
+        }
     }
 
     /// One turn.
@@ -198,7 +212,7 @@ impl Core {
 
     fn append(&mut self, events: &[Event], now: Now, inputs: Vec<Input>) -> Recorded {
         if events.is_empty() || self.poisoned.is_some() {
-            return Recorded::Yes;
+            return Recorded::Nothing;
         }
         let urgent = events.iter().any(is_urgent);
         let appended = if urgent {
@@ -207,7 +221,7 @@ impl Core {
             self.journal.append(events, now.wall_ms)
         };
         match appended {
-            Ok(_) => Recorded::Yes,
+            Ok(appended) => Recorded::Yes(appended.last),
             Err(e) if e.kind() == ErrorKind::Full => {
                 self.go_back(events, inputs, &e.to_string());
                 Recorded::NoSpace
@@ -215,7 +229,7 @@ impl Core {
             Err(e) => {
                 log::error!("the journal failed, the engine stops: {e}");
                 self.poisoned = Some(format!("outcome unknown, reopen: {e}"));
-                Recorded::Yes
+                Recorded::Nothing
             }
         }
     }
@@ -227,12 +241,13 @@ impl Core {
             "the journal's disk is full, {} events wait: {why}",
             events.len()
         );
-        let mut replayed = Replay::new();
-        if let Err(e) = replay(self.journal.as_ref(), &mut replayed) {
-            self.poisoned = Some(format!("the journal cannot be read: {e}"));
-            return;
+        match replayed(self.journal.as_ref()) {
+            Ok(opened) => self.state = opened.state,
+            Err(e) => {
+                self.poisoned = Some(format!("the journal cannot be read: {e}"));
+                return;
+            }
         }
-        self.state = replayed.into_state();
         self.state.changed = self.state.jobs.keys().copied().collect();
         for event in events {
             if let Event::TaskStarted(e) = event {
@@ -277,6 +292,9 @@ impl Core {
         let count = events.len();
         for event in events {
             self.effect(&event);
+        }
+        if let Recorded::Yes(at) = recorded {
+            self.checkpoints.advanced(&self.state, at);
         }
         Turned {
             events: count,

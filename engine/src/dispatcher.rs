@@ -53,6 +53,7 @@ pub(crate) fn run(mut core: Core, lanes: &Lanes, clock: &Arc<dyn Clock>) {
         }
         turned = core.turn(inputs, now(clock));
         if !open {
+            core.close();
             return;
         }
     }

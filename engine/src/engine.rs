@@ -18,13 +18,12 @@ use crate::due::Credits;
 use crate::event::Event;
 use crate::executor::{PoolExecutor, Threads};
 use crate::ids::{JobId, RepositoryId};
-use crate::opening::{OpenError, open_state};
+use crate::opening::{OpenError, Opened, open_state};
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
 use crate::seams::{Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 use crate::spec::{BackupRequest, JobKind, RepositoryAccess, RepositoryRequest, RestoreRequest};
-use crate::state::State;
 use crate::view::{JobView, TaskProgress, Views};
 use crate::work::{Limits, Repositories, WorkEnv};
 
@@ -49,12 +48,25 @@ pub struct Parts {
 }
 
 /// Sizes of an engine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How many tasks run at once.
     pub credits: Credits,
     /// Sizes that plans are cut by.
     pub limits: Limits,
+    /// After how many events a checkpoint is kept beside the journal, by a thread of its own; one more is kept when
+    /// the engine closes. 0 = none, neither then.
+    pub checkpoint_events: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            credits: Credits::default(),
+            limits: Limits::default(),
+            checkpoint_events: 50_000,
+        }
+    }
 }
 
 /// An open engine. Dropping it closes it; jobs go on at the next opening.
@@ -82,12 +94,13 @@ impl Engine {
             mono_ms: parts.clock.mono_ms(),
         };
         let cluster = format!("{:032x}", parts.entropy.random());
-        let mut state = open_state(
+        let mut opened = open_state(
             parts.journal.as_ref(),
             parts.storage.position(),
             cluster,
             now,
         )?;
+        let state = &mut opened.state;
         let live: Vec<JobId> = state.working.iter().copied().collect();
         let ops: Vec<OpId> = live.iter().map(|id| OpId(id.0)).collect();
         parts
@@ -103,19 +116,19 @@ impl Engine {
         let published = Arc::new(Published::default());
         state.changed = state.jobs.keys().copied().collect();
         state.repositories_changed = true;
-        published.publish(&mut state);
+        published.publish(state);
         let registry = Arc::new(Registry::new(
             Arc::clone(&parts.brokers),
             Arc::clone(&parts.vault),
             Arc::clone(&published),
         ));
         registry.update(state.repositories.values());
-        Self::start(parts, state, registry, published)
+        Self::start(parts, opened, registry, published)
     }
 
     fn start(
         parts: Parts,
-        state: State,
+        opened: Opened,
         registry: Arc<Registry>,
         published: Arc<Published>,
     ) -> Result<Self, OpenError> {
@@ -141,11 +154,11 @@ impl Engine {
         let executor = PoolExecutor::new(env, threads, done_tx);
         let (messages, message_rx) = unbounded();
         let core = Core::new(
-            state,
+            opened,
             parts.journal,
             Arc::clone(&executor) as Arc<dyn Executor>,
             (Arc::clone(&registry), Arc::clone(&published)),
-            credits,
+            (credits, parts.options.checkpoint_events),
         );
         let lanes = Lanes {
             messages: message_rx,

@@ -47,6 +47,7 @@
 mod blobs;
 mod calendar;
 mod check;
+mod checkpoint;
 mod convert;
 mod core;
 mod decide;

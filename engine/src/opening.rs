@@ -1,10 +1,12 @@
-//! Opening: replay, the checks that refuse a folder, and the event that begins an epoch. There is no other recovery.
+//! Opening: replay, the checks that refuse a folder, and the event that begins an epoch. There is no other recovery; a
+//! checkpoint only shortens the replay.
 
 use std::fmt;
 
-use holdfast_journal::{Journal, Seq, replay};
+use holdfast_journal::{Error, Journal, Seq, replay};
 use holdfast_storage::CatalogPosition;
 
+use crate::checkpoint;
 use crate::decide::{Input, decide};
 use crate::event::Event;
 use crate::replay::Replay;
@@ -44,22 +46,59 @@ impl OpenError {
     }
 }
 
+/// A state, and how it was come by.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) state: State,
+    /// The last event that the state includes.
+    pub(crate) at: Seq,
+    /// The last event of the checkpoint that it was made from; zero where every event was replayed.
+    pub(crate) kept: Seq,
+}
+
+/// The state as the journal has it: the newest checkpoint and the events after it, or every event.
+///
+/// # Errors
+/// What reading every event reports; an event that cannot follow is `Rejected`.
+pub(crate) fn replayed(journal: &dyn Journal<Event>) -> Result<Opened, Error> {
+    if let Some((state, kept)) = checkpoint::latest(journal) {
+        let mut projection = Replay::after(state, kept);
+        match replay(journal, &mut projection) {
+            Ok(at) => {
+                log::debug!("replayed from event {} to event {at}", kept.next());
+                let state = projection.into_state();
+                return Ok(Opened { state, at, kept });
+            }
+            Err(e) => log::warn!(
+                "the checkpoint at event {kept} is not used, every event is replayed: {e}"
+            ),
+        }
+    }
+    let mut projection = Replay::new();
+    let at = replay(journal, &mut projection)?;
+    log::debug!("replayed from event {} to event {at}", Seq::FIRST);
+    Ok(Opened {
+        state: projection.into_state(),
+        at,
+        kept: Seq::ZERO,
+    })
+}
+
 /// The state as the journal has it, with this opening recorded: what ran before is ready again.
 pub(crate) fn open_state(
     journal: &dyn Journal<Event>,
     catalog: CatalogPosition,
     cluster: String,
     now: Now,
-) -> Result<State, OpenError> {
+) -> Result<Opened, OpenError> {
     if journal.first() > Seq::FIRST {
         return Err(OpenError::damaged(format!(
             "the journal begins at event {}, expected event 1",
             journal.first()
         )));
     }
-    let mut projection = Replay::new();
-    replay(journal, &mut projection).map_err(OpenError::damaged)?;
-    let mut state = projection.into_state();
+    let mut opened = replayed(journal).map_err(OpenError::damaged)?;
+    let state = &mut opened.state;
     if catalog.0 < state.catalog {
         return Err(OpenError::damaged(format!(
             "the storage's catalog stands at {catalog}, the journal has seen it at {}: the storage folder is older \
@@ -71,14 +110,15 @@ pub(crate) fn open_state(
         cluster,
         catalog: catalog.0,
     };
-    let events = decide(&state, &input, now).map_err(OpenError::environment)?;
+    let events = decide(state, &input, now).map_err(OpenError::environment)?;
     for event in &events {
         state
             .apply(now.wall_ms, event)
             .map_err(OpenError::damaged)?;
     }
-    journal
+    let appended = journal
         .append(&events, now.wall_ms)
         .map_err(OpenError::environment)?;
-    Ok(state)
+    opened.at = appended.last;
+    Ok(opened)
 }

@@ -91,7 +91,7 @@ impl TaskOrder {
 }
 
 /// What a job is, as its workers need it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum JobSpec {
     /// A backup.
     Backup(Arc<BackupSpec>),

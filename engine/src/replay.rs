@@ -41,6 +41,11 @@ impl Replay {
         &self.state.cluster
     }
 
+    /// Goes on from a state that includes the events up to `position`.
+    pub(crate) fn after(state: State, position: Seq) -> Self {
+        Self { state, position }
+    }
+
     pub(crate) fn into_state(self) -> State {
         self.state
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use holdfast_storage::{AllowLoad, BackendId};
 use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, JobId, RepositoryId, TaskId};
 use crate::order::StatusCode;
 use crate::spec::{JobKind, ObjectRef, RepositoryAccess};
 
 /// The states of a backup, as the State column spells them, SNAPSHOTING with one T.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum BackupState {
     /// Accepted; the pin is being taken.
@@ -49,7 +50,7 @@ impl BackupState {
 }
 
 /// The states of a restore, as the State column spells them, SNAPSHOTTING with two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum RestoreState {
     /// Accepted; targets are checked and made.

@@ -9,6 +9,8 @@ use holdfast_journal::{Fate, Journal, MemoryJournal, Seq};
 use holdfast_storage::{BackendId, CatalogPosition};
 use parking_lot::Mutex;
 
+mod checkpoints;
+
 use super::*;
 use crate::decide::{DISCARD_MS, LET_GO_MS, MAX_FAILURES, NewRepository};
 use crate::ids::{BlobHash, Epoch, TaskId};
@@ -96,28 +98,29 @@ impl Bench {
 
     fn over(journal: MemoryJournal<Event>, now: Now) -> Self {
         let journal = Arc::new(journal);
-        let mut state =
+        let mut opened =
             open_state(journal.as_ref(), CatalogPosition(0), "c1".to_owned(), now).unwrap();
-        state.changed = state.jobs.keys().copied().collect();
-        state.repositories_changed = true;
+        opened.state.changed = opened.state.jobs.keys().copied().collect();
+        opened.state.repositories_changed = true;
         let published = Arc::new(Published::default());
-        published.publish(&mut state);
+        published.publish(&mut opened.state);
         let registry = Arc::new(Registry::new(
             Arc::new(Nothing),
             Arc::new(Nothing),
             Arc::clone(&published),
         ));
         let executor = Arc::new(Scripted::default());
+        let credits = Credits {
+            workers: 4,
+            per_backend: 2,
+            coordinators: 2,
+        };
         let core = Core::new(
-            state,
+            opened,
             Arc::clone(&journal) as Arc<dyn Journal<Event>>,
             Arc::clone(&executor) as Arc<dyn Executor>,
             (registry, Arc::clone(&published)),
-            Credits {
-                workers: 4,
-                per_backend: 2,
-                coordinators: 2,
-            },
+            (credits, 0),
         );
         let mut bench = Self {
             core,

@@ -249,7 +249,7 @@ impl State {
         }
         self.active.insert(job.database().to_owned(), job.id);
         self.working.insert(job.id);
-        self.jobs.insert(job.id, job);
+        self.jobs.insert(job);
         Ok(())
     }
 

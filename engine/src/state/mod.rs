@@ -4,6 +4,8 @@
 //! still work, which database has which active job.
 
 mod apply;
+mod check;
+mod jobs;
 pub(crate) mod phase;
 pub(crate) mod ranges;
 mod show;
@@ -12,18 +14,21 @@ pub(crate) mod transitions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{BlobHash, Epoch, JobId, RepositoryId};
 use crate::order::{JobSpec, Lane, StatusCode, Work};
 use crate::spec::{JobKind, ObjectRef, RepositoryAccess};
 use crate::view::{BackupState, RestoreState};
 
+pub(crate) use jobs::Jobs;
 pub(crate) use phase::{Phase, Trouble};
 
 /// The first id that is given out; those below are left to hosts.
 const FIRST_ID: u64 = 10_001;
 
 /// A repository as the journal knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RepositoryRecord {
     pub(crate) id: RepositoryId,
     pub(crate) name: String,
@@ -36,7 +41,7 @@ pub(crate) struct RepositoryRecord {
 }
 
 /// How long a job has run: monotonic while the engine is open, the wall's difference across restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobClock {
     /// Time run in earlier openings and between them, ms.
     pub(crate) base_ms: u64,
@@ -58,7 +63,7 @@ impl JobClock {
 }
 
 /// Why a job is ending without success.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stop {
     pub(crate) code: StatusCode,
     pub(crate) message: String,
@@ -67,28 +72,28 @@ pub(crate) struct Stop {
 }
 
 /// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     Finished,
     Cancelled,
 }
 
 /// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Stage {
     Backup(BackupState),
     Restore(RestoreState),
 }
 
 /// The work that the present phase makes possible: set by the event that carries a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NextWork {
     pub(crate) plan: BlobHash,
     pub(crate) lanes: Vec<Lane>,
 }
 
 /// Facts for the columns of SHOW, filled as events bring them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) objects: Vec<ObjectRef>,
     pub(crate) drops: Vec<ObjectRef>,
@@ -108,7 +113,7 @@ pub(crate) struct Facts {
 }
 
 /// The plans that later work of a job still needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plans {
     pub(crate) upload: Option<BlobHash>,
     pub(crate) stage: Option<BlobHash>,
@@ -116,7 +121,7 @@ pub(crate) struct Plans {
 }
 
 /// One job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
@@ -207,8 +212,12 @@ impl Job {
     }
 }
 
-/// Everything the events have made.
-#[derive(Clone, Debug)]
+/// Everything the events have made. A clone shares its jobs until they change, so that a checkpoint of it costs the
+/// dispatcher no copy.
+///
+/// Its serialised form is that of [`crate::checkpoint`]: whatever changes it, or what an event makes of it, raises the
+/// version there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) cluster: String,
     pub(crate) epoch: Epoch,
@@ -218,14 +227,18 @@ pub(crate) struct State {
     pub(crate) last_wall_ms: u64,
     pub(crate) last_mono_ms: u64,
     pub(crate) repositories: BTreeMap<String, Arc<RepositoryRecord>>,
-    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) jobs: Jobs,
     /// Database -> its job that has not ended.
+    #[serde(skip)]
     pub(crate) active: BTreeMap<String, JobId>,
     /// Jobs that are not released: all that `due` looks at.
+    #[serde(skip)]
     pub(crate) working: BTreeSet<JobId>,
     /// Jobs that changed since the views were published last.
+    #[serde(skip)]
     pub(crate) changed: BTreeSet<JobId>,
     /// Whether a repository changed since then.
+    #[serde(skip)]
     pub(crate) repositories_changed: bool,
 }
 
@@ -239,12 +252,27 @@ impl State {
             last_wall_ms: 0,
             last_mono_ms: 0,
             repositories: BTreeMap::new(),
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
             active: BTreeMap::new(),
             working: BTreeSet::new(),
             changed: BTreeSet::new(),
             repositories_changed: true,
         }
+    }
+
+    /// Makes again what a serialised state leaves out: the indices, and that no reader has seen anything of it.
+    pub(crate) fn index(&mut self) {
+        let jobs = || self.jobs.iter();
+        self.active = jobs()
+            .filter(|(_, job)| job.ending.is_none())
+            .map(|(id, job)| (job.database().to_owned(), id))
+            .collect();
+        self.working = jobs()
+            .filter(|(_, job)| !job.released)
+            .map(|(id, _)| id)
+            .collect();
+        self.changed = self.jobs.keys().copied().collect();
+        self.repositories_changed = true;
     }
 
     pub(crate) fn repository(&self, id: RepositoryId) -> Option<&Arc<RepositoryRecord>> {

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{BlobHash, TaskId};
 use crate::order::{Lane, Work};
 use crate::state::ranges::RangeSet;
 
 /// Tasks `start..end` (numbers within the phase) belong to `backend`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) backend: Option<u64>,
     pub(crate) start: u32,
@@ -16,14 +18,14 @@ pub(crate) struct Span {
 }
 
 /// A dispatched task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) attempt: u32,
     pub(crate) since_mono_ms: u64,
 }
 
 /// What is remembered of a task that did not end at its first attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trouble {
     /// The attempts started so far.
     pub(crate) attempts: u32,
@@ -36,7 +38,7 @@ pub(crate) struct Trouble {
 }
 
 /// One piece of work and its tasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Phase {
     pub(crate) work: Work,
     pub(crate) first: u64,
@@ -242,6 +244,29 @@ impl Phase {
         self.trouble.entry(index).or_default().attempts = attempt;
         self.ready.insert(index);
         Ok(())
+    }
+
+    /// Whether what was read from outside is a phase that events could have made: every task that is unfinished is
+    /// ready, running or waiting, and none is more than one of them.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut end = 0;
+        let spans = self.spans.iter().all(|span| {
+            let follows = span.start == end && span.start <= span.end;
+            end = span.end;
+            follows
+        });
+        let open = |index: &u32| self.unfinished.contains(*index) && !self.ready.contains(*index);
+        let waiting: BTreeSet<u32> = self.waiting.iter().map(|(_, index)| *index).collect();
+        let parts = self.ready.len() as usize + self.running.len() + waiting.len();
+        spans
+            && end == self.total
+            && self.unfinished.is_sound(self.total)
+            && self.ready.is_sound(self.total)
+            && self.running.keys().all(open)
+            && waiting.iter().all(open)
+            && waiting.len() == self.waiting.len()
+            && parts == self.unfinished.len() as usize
+            && self.trouble.keys().all(|index| *index < self.total)
     }
 
     /// A new opening: what ran is ready again, what waited waits no longer.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// A set of `u32` kept as disjoint, non-adjacent runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RangeSet {
     /// start -> end (exclusive)
     runs: BTreeMap<u32, u32>,
@@ -87,6 +89,16 @@ impl RangeSet {
             .map(|(s, e)| ((*s).max(start), (*e).min(end)))
             .filter(|(s, e)| s < e)
             .collect()
+    }
+
+    /// Whether what was read from outside is such a set, of numbers below `end`.
+    pub(crate) fn is_sound(&self, end: u32) -> bool {
+        let mut free = 0;
+        self.runs.iter().all(|(s, e)| {
+            let apart = *s >= free && s < e && *e <= end;
+            free = e.saturating_add(1);
+            apart
+        })
     }
 
     /// How many numbers are in.

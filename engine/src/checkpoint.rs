@@ -1,0 +1,167 @@
+//! Checkpoints of the engine's state: their bytes, and when they are written. They only save time: a checkpoint that is
+//! absent, damaged, of another version or not sound is passed over, and the events are replayed from the first.
+//!
+//! The journal keeps the bytes under a hash and binds them to its own chain; this file says what they mean. They are
+//! no archive: a new version reads no old one.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use holdfast_journal::{Journal, Seq};
+
+use crate::event::Event;
+use crate::state::State;
+
+/// The name under which the journal keeps them.
+const PROJECTION: &str = "engine";
+const MAGIC: [u8; 8] = *b"HFSTATE\n";
+/// Grows with every change of a state's form, and of what any event makes of a state.
+const VERSION: u16 = 1;
+/// Magic, version, and the sequence of the last event that the state includes.
+const HEADER_BYTES: usize = 18;
+
+/// The bytes of `state`, which includes the events up to `at`. Equal states have equal bytes.
+///
+/// # Errors
+/// What could not be written, in words.
+pub(crate) fn encode(state: &State, at: Seq) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&at.get().to_le_bytes());
+    postcard::to_extend(state, bytes).map_err(|e| e.to_string())
+}
+
+/// The state that [`encode`] wrote as of `at`.
+///
+/// # Errors
+/// Why the bytes are not that, in words.
+pub(crate) fn decode(bytes: &[u8], at: Seq) -> Result<State, String> {
+    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return Err(format!("it has {} bytes, less than a header", bytes.len()));
+    };
+    if header[..8] != MAGIC {
+        return Err("it is no state of an engine".to_owned());
+    }
+    if header[8..10] != VERSION.to_le_bytes() {
+        let found = u16::from_le_bytes([header[8], header[9]]);
+        return Err(format!("its version is {found}, expected {VERSION}"));
+    }
+    if header[10..] != at.get().to_le_bytes() {
+        return Err(format!("it is not of event {at}"));
+    }
+    let (mut state, rest) =
+        postcard::take_from_bytes::<State>(body).map_err(|e| format!("it cannot be read: {e}"))?;
+    if !rest.is_empty() {
+        return Err(format!("{} bytes follow its end", rest.len()));
+    }
+    state.index();
+    state.check()?;
+    Ok(state)
+}
+
+/// The newest state that the journal keeps and this program understands, with the last event that it includes.
+pub(crate) fn latest(journal: &dyn Journal<Event>) -> Option<(State, Seq)> {
+    let found = match journal.latest_checkpoint(PROJECTION) {
+        Ok(found) => found?,
+        Err(e) => {
+            log::warn!("no checkpoint can be read, every event is replayed: {e}");
+            return None;
+        }
+    };
+    match decode(&found.state, found.seq) {
+        Ok(state) => Some((state, found.seq)),
+        Err(why) => {
+            log::warn!(
+                "the checkpoint at event {} is not used, every event is replayed: {why}",
+                found.seq
+            );
+            None
+        }
+    }
+}
+
+/// Keeps the state as of `at`; a failure costs time at the next opening and nothing else, so it is only told.
+fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
+    let kept = encode(state, at).and_then(|bytes| {
+        journal
+            .checkpoint(at, PROJECTION, &bytes)
+            .map_err(|e| e.to_string())
+    });
+    match kept {
+        Ok(()) => log::debug!("checkpoint kept at event {at}"),
+        Err(why) => log::warn!("no checkpoint is kept at event {at}: {why}"),
+    }
+}
+
+/// When checkpoints are written, and the one thread that may be writing one.
+pub(crate) struct Checkpoints {
+    journal: Arc<dyn Journal<Event>>,
+    /// Events between two checkpoints; 0 = none are written.
+    every: u64,
+    /// The last event of the newest checkpoint, written or being written.
+    kept: Seq,
+    /// The last event that the state includes.
+    at: Seq,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// For a state that includes the events up to `at` and was made from a checkpoint at `kept`.
+    pub(crate) fn new(
+        journal: Arc<dyn Journal<Event>>,
+        every: u64,
+        (kept, at): (Seq, Seq),
+    ) -> Self {
+        Self {
+            journal,
+            every,
+            kept,
+            at,
+            writing: None,
+        }
+    }
+
+    /// The state now includes the events up to `at`, all durable. Where it is time and none is being written, a thread
+    /// writes what the state is now; the caller does not wait.
+    pub(crate) fn advanced(&mut self, state: &State, at: Seq) {
+        self.at = at;
+        let new = at.get().saturating_sub(self.kept.get());
+        let busy = self.writing.as_ref().is_some_and(|t| !t.is_finished());
+        if self.every == 0 || new < self.every || busy {
+            return;
+        }
+        self.join();
+        self.kept = at;
+        let (journal, state) = (Arc::clone(&self.journal), state.clone());
+        let spawned = std::thread::Builder::new()
+            .name("holdfast-checkpoint".to_owned())
+            .spawn(move || keep(journal.as_ref(), &state, at));
+        match spawned {
+            Ok(thread) => self.writing = Some(thread),
+            Err(e) => log::warn!("no thread writes the checkpoint at event {at}: {e}"),
+        }
+    }
+
+    /// The last of all, on the caller's thread: the next opening then replays nothing. `state` must be what the journal
+    /// says; where the journal has gone further, nothing is kept.
+    pub(crate) fn close(&mut self, state: &State) {
+        self.join();
+        let end = self.journal.position().0;
+        if self.every > 0 && self.at > self.kept && self.at == end {
+            self.kept = self.at;
+            keep(self.journal.as_ref(), state, self.at);
+        }
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.writing.take()
+            && thread.join().is_err()
+        {
+            log::error!("the writer of a checkpoint ended by a panic");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
