@@ -162,30 +162,35 @@ fn compare_tuples(a: &[String], b: &[String]) -> Ordering {
     Ordering::Equal
 }
 
-/// Compares two literals of one partition column: as integers where both are, as dates or
-/// date-times where both are, else as text. `MINVALUE` and `MAXVALUE` (any case) lie below and
-/// above everything.
+/// Compares two literals of one partition column: integers by value, dates and date-times by time,
+/// all others as text; of two kinds, integers come first and texts last. `MINVALUE` and `MAXVALUE`
+/// (any case) lie below and above everything. A total order, so that literals can be sorted.
 pub fn compare_literals(a: &str, b: &str) -> Ordering {
-    let (left, right) = (end_rank(a), end_rank(b));
-    if left != 0 || right != 0 {
-        return left.cmp(&right);
-    }
-    if let (Ok(a), Ok(b)) = (a.trim().parse::<i128>(), b.trim().parse::<i128>()) {
-        return a.cmp(&b);
-    }
-    match (parse_date_time(a), parse_date_time(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.cmp(b),
-    }
+    Literal::of(a).cmp(&Literal::of(b))
 }
 
-fn end_rank(text: &str) -> i8 {
-    if text.eq_ignore_ascii_case("MINVALUE") {
-        -1
-    } else if text.eq_ignore_ascii_case("MAXVALUE") {
-        1
-    } else {
-        0
+/// A literal as it is compared; the order of the kinds is the order between them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Literal<'a> {
+    Least,
+    Integer(i128),
+    Time([u32; 7]),
+    Text(&'a str),
+    Greatest,
+}
+
+impl<'a> Literal<'a> {
+    fn of(text: &'a str) -> Self {
+        if text.eq_ignore_ascii_case("MINVALUE") {
+            return Self::Least;
+        }
+        if text.eq_ignore_ascii_case("MAXVALUE") {
+            return Self::Greatest;
+        }
+        if let Ok(value) = text.trim().parse() {
+            return Self::Integer(value);
+        }
+        parse_date_time(text).map_or(Self::Text(text), Self::Time)
     }
 }
 

@@ -35,6 +35,46 @@ fn integers_are_compared_by_value() {
 }
 
 #[test]
+fn literals_of_any_kinds_have_one_order() {
+    let all = [
+        "9",
+        "10",
+        "1x",
+        " 7",
+        "-3",
+        "x",
+        "",
+        "2026-01-01",
+        "2026-1-1 00:00:00",
+        "2026-13-01",
+        "20260101",
+        "MINVALUE",
+        "maxvalue",
+        "9x",
+        "2026-01-01 10:00:00.5",
+        "0",
+    ];
+    for a in all {
+        for b in all {
+            assert_eq!(compare_literals(a, b), compare_literals(b, a).reverse());
+            for c in all {
+                let follows = compare_literals(a, b).is_le() && compare_literals(b, c).is_le();
+                assert!(!follows || compare_literals(a, c).is_le(), "{a} {b} {c}");
+            }
+        }
+    }
+    // A sort that meets contradictions may panic.
+    let literals: Vec<String> = (0..3_u32)
+        .flat_map(|i| all.map(|text| format!("{text}{i}")))
+        .collect();
+    let bounds: Vec<Bounds> = literals
+        .iter()
+        .map(|text| range(Some(&[text.as_str()]), None))
+        .collect();
+    assert!(first_overlap(&bounds.iter().collect::<Vec<_>>()).is_some());
+}
+
+#[test]
 fn tuples_are_compared_column_by_column() {
     let a = range(Some(&["1", "5"]), Some(&["2", "5"]));
     assert!(!overlaps(&a, &range(Some(&["2", "5"]), None)));
