@@ -62,9 +62,8 @@ pub(super) fn fit(partitioning: &Partitioning, bounds: &Bounds) -> bool {
 
 /// The partitions of one table by what they take: finds the first that a new one conflicts with.
 ///
-/// List items are looked up, so that tables of very many list partitions cost what they have;
-/// ranges are compared one by one, since literals of mixed kinds have no order that a tree could
-/// rely on.
+/// List items are looked up; ranges are compared one by one, which is for those only of which it is
+/// known that some conflict.
 #[derive(Default)]
 pub(super) struct Taken<'a> {
     items: BTreeMap<&'a [String], &'a str>,
