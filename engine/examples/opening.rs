@@ -1,8 +1,9 @@
 //! How long an engine takes to open on a long journal, with a checkpoint and without:
 //! `cargo run --release -p holdfast-engine --features testing --example opening [events]`.
 //!
-//! Two journals of about as many events as asked for (one million, unless told): many small jobs, whose state is the
-//! largest that so many events can make, and a few jobs of very many tasks, whose state is small.
+//! Two journals of about as many events as asked for (one million, unless told): many small jobs,
+//! whose state is the largest that so many events can make, and a few jobs of very many tasks,
+//! whose state is small.
 #![allow(clippy::print_stdout, reason = "a program that reports to a person")]
 
 use std::error::Error;

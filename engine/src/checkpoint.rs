@@ -1,8 +1,9 @@
-//! Checkpoints of the engine's state: their bytes, and when they are written. They only save time: a checkpoint that is
-//! absent, damaged, of another version or not sound is passed over, and the events are replayed from the first.
+//! Checkpoints of the engine's state: their bytes, and when they are written. They only save time:
+//! a checkpoint that is absent, damaged, of another version or not sound is passed over, and the
+//! events are replayed from the first.
 //!
-//! The journal keeps the bytes under a hash and binds them to its own chain; this file says what they mean. They are
-//! no archive: a new version reads no old one.
+//! The journal keeps the bytes under a hash and binds them to its own chain; this file says what
+//! they mean. They are no archive: a new version reads no old one.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -60,7 +61,8 @@ pub(crate) fn decode(bytes: &[u8], at: Seq) -> Result<State, String> {
     Ok(state)
 }
 
-/// The newest state that the journal keeps and this program understands, with the last event that it includes.
+/// The newest state that the journal keeps and this program understands, with the last event that
+/// it includes.
 pub(crate) fn latest(journal: &dyn Journal<Event>) -> Option<(State, Seq)> {
     let found = match journal.latest_checkpoint(PROJECTION) {
         Ok(found) => found?,
@@ -81,7 +83,8 @@ pub(crate) fn latest(journal: &dyn Journal<Event>) -> Option<(State, Seq)> {
     }
 }
 
-/// Keeps the state as of `at`; a failure costs time at the next opening and nothing else, so it is only told.
+/// Keeps the state as of `at`; a failure costs time at the next opening and nothing else, so it is
+/// only told.
 fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
     let kept = encode(state, at).and_then(|bytes| {
         journal
@@ -122,8 +125,8 @@ impl Checkpoints {
         }
     }
 
-    /// The state now includes the events up to `at`, all durable. Where it is time and none is being written, a thread
-    /// writes what the state is now; the caller does not wait.
+    /// The state now includes the events up to `at`, all durable. Where it is time and none is
+    /// being written, a thread writes what the state is now; the caller does not wait.
     pub(crate) fn advanced(&mut self, state: &State, at: Seq) {
         self.at = at;
         let new = at.get().saturating_sub(self.kept.get());
@@ -143,8 +146,8 @@ impl Checkpoints {
         }
     }
 
-    /// The last of all, on the caller's thread: the next opening then replays nothing. `state` must be what the journal
-    /// says; where the journal has gone further, nothing is kept.
+    /// The last of all, on the caller's thread: the next opening then replays nothing. `state`
+    /// must be what the journal says; where the journal has gone further, nothing is kept.
     pub(crate) fn close(&mut self, state: &State) {
         self.join();
         let end = self.journal.position().0;

@@ -1,4 +1,5 @@
-//! Checkpoints through opening and through a whole engine: they save the replay and never change what is seen.
+//! Checkpoints through opening and through a whole engine: they save the replay and never change
+//! what is seen.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +77,7 @@ fn the_bytes_of_a_version_are_frozen() {
             1,
             "471dc212c3dabb0b0d04ce2bdadcf998ae51f912e39dde4f64a41bb0ee727fc6"
         ),
-        "the form of a state, or what an event makes of it, is another: raise VERSION and put the new hash here"
+        "a state has another form or events make another: raise VERSION, put the hash here"
     );
 }
 

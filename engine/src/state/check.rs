@@ -1,5 +1,5 @@
-//! Whether a state that was read from outside is one that events could have made, as far as the code relies on it. It
-//! repairs nothing.
+//! Whether a state that was read from outside is one that events could have made, as far as the
+//! code relies on it. It repairs nothing.
 
 use crate::state::{Job, State};
 

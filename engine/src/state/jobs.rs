@@ -1,5 +1,5 @@
-//! The jobs of a state. Each is shared with the clones of the state until it changes, so that a clone costs a pointer
-//! per job and not a job; only `apply` changes one.
+//! The jobs of a state. Each is shared with the clones of the state until it changes, so that a
+//! clone costs a pointer per job and not a job; only `apply` changes one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Histories of jobs as events, made without running anything: for measurements that need millions, and for bytes that
-//! must stay what they are.
+//! Histories of jobs as events, made without running anything: for measurements that need
+//! millions, and for bytes that must stay what they are.
 
 use crate::event::{self, Event, LaneV1, ObjectV1};
 use crate::order::Work;
@@ -57,7 +57,8 @@ impl History {
         self.push(started);
     }
 
-    /// A backup that finishes, with `tasks` links and `tasks` uploads: 26 events, and 4 more for each of `tasks`.
+    /// A backup that finishes, with `tasks` links and `tasks` uploads: 26 events, and 4 more for
+    /// each of `tasks`.
     pub fn backup(&mut self, database: &str, tasks: u32) {
         let job = self.backup_begun(database, tasks);
         let lanes = lanes(Some(1), tasks);
@@ -91,7 +92,8 @@ impl History {
         self.clean_up(job, Work::Release);
     }
 
-    /// A backup that is interrupted by an opening while it links, fails there once, and is cancelled then.
+    /// A backup that is interrupted by an opening while it links, fails there once, and is
+    /// cancelled then.
     pub fn cancelled_backup(&mut self, database: &str) {
         let job = self.backup_begun(database, 1);
         self.enter_backup(

@@ -1,5 +1,5 @@
-//! Whatever happens to an engine, its state comes out of a checkpoint at any event and the events after it as out of
-//! all events, byte for byte.
+//! Whatever happens to an engine, its state comes out of a checkpoint at any event and the events
+//! after it as out of all events, byte for byte.
 
 use proptest::prelude::*;
 
