@@ -555,6 +555,45 @@ fn soak(kind: JobKind, rounds: u64) {
     );
 }
 
+/// Kills each process as soon as it has begun, more often than a task may fail.
+fn kill_at_every_start(kind: JobKind) {
+    const KILLS: u64 = 10;
+    let template = Template::new(kind, Size { big: 2, small: 20 });
+    let mut round = Round {
+        template: &template,
+        kind,
+        dir: template.copy(),
+        children: Vec::new(),
+        cancels: false,
+    };
+    let journal = round.root().join("node/journal");
+    let mut tally = Tally::default();
+    for n in 0..KILLS {
+        let order = round.order(None);
+        // The first process is let go on until its job is recorded, the others until they are open.
+        let accepted = if n == 0 { 600 } else { 1 };
+        let moment = Moment {
+            journal: journal.clone(),
+            bytes: journal_bytes(&journal) + accepted,
+            then: Duration::from_millis(n % 4),
+        };
+        if let Some(status) = kill_at(&mut spawn(&order), &moment) {
+            round.check_status(status);
+            break;
+        }
+        tally.kills += 1;
+    }
+    assert!(tally.kills > 8, "only {} kills", tally.kills);
+    round.run(&mut Dice::new(1), &Usual::default(), 0, &mut tally);
+    round.check_end(&mut tally);
+}
+
+#[test]
+fn a_job_killed_more_often_than_a_task_may_fail_still_ends() {
+    kill_at_every_start(JobKind::Backup);
+    kill_at_every_start(JobKind::Restore);
+}
+
 #[test]
 fn a_backup_killed_at_any_moment_ends_and_sends_nothing_twice_that_had_arrived() {
     soak(JobKind::Backup, 8);

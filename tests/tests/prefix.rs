@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use holdfast_broker::{
     Broker, Context, Fault, FaultPlan, FaultRule, LocalBroker, Request, Trouble, When,
 };
-use holdfast_engine::{BrokerBlobs, Event, JobKind};
-use holdfast_journal::{ReadJournal, Seq};
-use holdfast_storage::ExportRequest;
+use holdfast_engine::{BrokerBlobs, Engine, Event, JobKind, Parts};
+use holdfast_journal::{FileJournal, ReadJournal, Seq};
+use holdfast_storage::{ExportRequest, LocalStorage};
 use holdfast_tests::gate::{Gate, Gated, Moment};
-use holdfast_tests::place::{fingerprint, leftovers_of_node};
+use holdfast_tests::place::{copy_tree, fingerprint, leftovers_of_node};
 use holdfast_tests::template::{
     Size, TABLES, Template, assert_nothing_is_held, assert_remote_is_clean, contents, label,
     open_at, released,
@@ -268,4 +268,42 @@ fn every_prefix_of_a_cancelled_backup_comes_to_its_end() {
 #[test]
 fn every_prefix_of_a_cancelled_restore_leaves_the_target_as_it_was_or_restores_it_wholly() {
     every_prefix(JobKind::Restore, Course::Cancelled);
+}
+
+#[test]
+fn a_storage_folder_older_than_the_journal_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(place.path().join("remote")).unwrap();
+    drop(open_at(place.path(), None));
+    let (storage, older) = (
+        place.path().join("node/storage"),
+        place.path().join("older"),
+    );
+    copy_tree(&storage, &older, &|_| false);
+    let node = open_at(place.path(), None);
+    node.storage.create_database("db").unwrap();
+    drop(node);
+    // The next opening has seen the database.
+    drop(open_at(place.path(), None));
+    std::fs::remove_dir_all(&storage).unwrap();
+    std::fs::rename(&older, &storage).unwrap();
+    let (journal, _) =
+        FileJournal::<Event>::open(place.path().join("node/journal"), Default::default()).unwrap();
+    let storage = LocalStorage::open(&storage, Default::default()).unwrap();
+    let work = LocalBroker::open(&place.path().join("node/jobs")).unwrap();
+    let brokers = |_: &str| -> Result<Arc<dyn Broker>, String> { Err("unused".to_owned()) };
+    let parts = Parts::new(
+        Arc::new(journal),
+        Arc::new(storage),
+        Arc::new(work),
+        Arc::new(brokers),
+    );
+    let Err(refused) = Engine::open(parts) else {
+        panic!("opened")
+    };
+    assert!(refused.damaged, "{refused}");
+    assert!(
+        refused.message.contains("older than the journal"),
+        "{refused}"
+    );
 }
