@@ -37,10 +37,11 @@ fn append(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_secs(1));
     for case in CASES {
-        let appends = if case.batch > 100 {
-            scale.appends.min(6)
-        } else {
-            scale.appends
+        // About as many events in each round, whatever the case.
+        let appends = match case.batch * case.callers {
+            0..=64 => scale.appends,
+            65..=2048 => scale.appends.min(16),
+            _ => scale.appends.min(2),
         };
         let mut rounds = Vec::new();
         group.throughput(Throughput::Elements(
