@@ -116,8 +116,9 @@ pub(crate) fn open_state(
             .apply(now.wall_ms, event)
             .map_err(OpenError::damaged)?;
     }
+    // A full disk must not keep anybody from opening, and cancelling what fills it.
     let appended = journal
-        .append(&events, now.wall_ms)
+        .append_urgent(&events, now.wall_ms)
         .map_err(OpenError::environment)?;
     opened.at = appended.last;
     Ok(opened)

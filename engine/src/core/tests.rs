@@ -1079,6 +1079,22 @@ fn a_full_disk_refuses_statements_and_loses_no_completion() {
 }
 
 #[test]
+fn a_job_can_be_cancelled_after_a_restart_on_a_full_disk() {
+    let mut bench = Bench::new();
+    let job = bench.backup("db", "s1").unwrap();
+    let journal = bench.journal.reopen();
+    journal.fill_disk();
+    let mut bench = Bench::over(journal, bench.now);
+    assert_eq!(
+        bench.cancel(JobKind::Backup, "db").unwrap(),
+        Answer::Job(job)
+    );
+    let discard = bench.order();
+    bench.end(&discard, Ok(Output::Done));
+    assert_eq!(bench.state_of(job), "CANCELLED");
+}
+
+#[test]
 fn no_event_can_follow_where_it_may_not() {
     let mut bench = Bench::new();
     bench.backup("db", "s1").unwrap();
