@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded, unbounded};
-use holdfast_broker::Context;
 use holdfast_journal::Journal;
 use holdfast_storage::{OpId, Storage};
 use parking_lot::Mutex;
@@ -291,7 +290,7 @@ impl Engine {
                 Some(_) => Refusal::new(RefusalCode::BrokerNotFound, text),
                 None => unusable(text),
             })?;
-        let context = Context::new();
+        let context = crate::submit::patience();
         let mode = match request.access {
             RepositoryAccess::ReadOnly => holdfast_repository::Mode::ReadOnly,
             RepositoryAccess::ReadWrite => holdfast_repository::Mode::ReadWrite {

@@ -1,6 +1,8 @@
 //! From a statement to an accepted form: what can be checked against storage and repository before the dispatcher
 //! decides. Runs on the caller's thread and changes nothing.
 
+use std::time::Duration;
+
 use holdfast_broker::Context;
 use holdfast_repository::{ErrorKind, Repository};
 use holdfast_storage::TableInfo;
@@ -18,6 +20,16 @@ use crate::spec::{
 };
 use crate::view::RepositoryView;
 use crate::work::Repositories;
+
+/// How long a statement waits for a remote before it is refused; a job that is accepted has its own timeout.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Names of tables and partitions that one RESTORE may have to drop or remember at most: they lie in one event.
+const NAMES: usize = 100_000;
+
+/// A statement's own deadline: a remote that hangs must not hold its caller.
+pub(crate) fn patience() -> Context {
+    Context::new().with_timeout(PATIENCE)
+}
 
 /// The id of a repository that this cluster knows.
 pub(crate) fn repository(engine: &Engine, name: &str) -> Result<RepositoryId, Refusal> {
@@ -37,7 +49,7 @@ fn known(engine: &Engine, name: &str) -> Result<std::sync::Arc<RepositoryView>, 
 pub(crate) fn open_repository(engine: &Engine, id: RepositoryId) -> Result<Repository, Refusal> {
     engine
         .registry
-        .get(&Context::new(), id)
+        .get(&patience(), id)
         .map_err(|failure| Refusal::new(RefusalCode::RepositoryUnusable, failure.message))
 }
 
@@ -59,7 +71,7 @@ pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupS
         ));
     }
     let opened = open_repository(engine, view.id)?;
-    let labels = opened.labels(&Context::new()).map_err(unusable)?;
+    let labels = opened.labels(&patience()).map_err(unusable)?;
     if labels.iter().any(|entry| entry.label == request.label) {
         return Err(Refusal::new(
             RefusalCode::LabelExists,
@@ -96,7 +108,7 @@ pub(crate) fn restore(
     let view = known(engine, &request.repository)?;
     let opened = open_repository(engine, view.id)?;
     let root = opened
-        .marker(&Context::new(), &request.label, &request.timestamp)
+        .marker(&patience(), &request.label, &request.timestamp)
         .map_err(|e| snapshot_error(request, &e))?;
     if let Some(source) = request
         .source_database
@@ -147,6 +159,17 @@ fn existed(engine: &Engine, request: &RestoreRequest) -> Result<Vec<ObjectRef>, 
         Err(e) if e.kind() == holdfast_storage::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(Refusal::new(RefusalCode::Failed, e.to_string())),
     };
+    let names: usize = tables.iter().map(|table| table.partitions.len() + 1).sum();
+    if names > NAMES {
+        return Err(Refusal::new(
+            RefusalCode::BadProperty,
+            format!(
+                "database '{}' has {names} tables and partitions, clean_tables and clean_partitions \
+                 cover at most {NAMES}; drop what is not wanted by itself",
+                request.database
+            ),
+        ));
+    }
     Ok(tables
         .into_iter()
         .map(|table| ObjectRef {
