@@ -110,11 +110,6 @@ impl History {
             timeout_seconds: 86_400,
             mono_ms,
         });
-        self.run_backup(job, first_task, plan);
-    }
-
-    /// The works of an accepted backup.
-    fn run_backup(&mut self, job: u64, first_task: u64, plan: [u8; 32]) {
         let (links, uploads) = (lanes(LINKS), lanes(UPLOADS));
         let (tablets, files, bytes) = (30_000, 900_000, 250_000_000_000);
         let pinned = BackupPinned {
