@@ -214,16 +214,21 @@ fn unusable(error: holdfast_repository::Error) -> Refusal {
 }
 
 fn snapshot_error(request: &RestoreRequest, error: &holdfast_repository::Error) -> Refusal {
-    let code = match error.kind() {
-        ErrorKind::NotFound => RefusalCode::SnapshotNotFound,
-        _ => RefusalCode::RepositoryUnusable,
-    };
-    Refusal::new(
-        code,
-        format!(
-            "Failed to get info of snapshot '{}' at '{}': {error}; a wrong label or wrong backup \
-             timestamp? SHOW SNAPSHOT ON {} lists what is there",
-            request.label, request.timestamp, request.repository
+    let failed = format!(
+        "Failed to get info of snapshot '{}' at '{}': {error}",
+        request.label, request.timestamp
+    );
+    match error.kind() {
+        // No snapshot can bear a timestamp that is none.
+        ErrorKind::NotFound | ErrorKind::Invalid => Refusal::new(
+            RefusalCode::SnapshotNotFound,
+            format!(
+                "{failed}; a wrong label or wrong backup timestamp? SHOW SNAPSHOT ON {} lists what \
+                 is there",
+                request.repository
+            ),
         ),
-    )
+        // The statement is right and the repository is not: no word of wrong names.
+        _ => Refusal::new(RefusalCode::RepositoryUnusable, failed),
+    }
 }
