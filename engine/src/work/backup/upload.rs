@@ -70,8 +70,11 @@ impl Upload<'_> {
         let put = self.repository.put_object(context, plan, &members);
         let put = put.map_err(|error| members.failed(error))?;
         match put.outcome {
-            PutOutcome::Created => self.made.fetch_add(1, Ordering::Relaxed),
-            PutOutcome::Exists => self.found.fetch_add(plan.len, Ordering::Relaxed),
+            // What was there and torn has been sent again: nothing of it was reused.
+            PutOutcome::Exists if put.bytes == 0 => {
+                self.found.fetch_add(plan.len, Ordering::Relaxed)
+            }
+            PutOutcome::Created | PutOutcome::Exists => self.made.fetch_add(1, Ordering::Relaxed),
         };
         self.moved.fetch_add(put.bytes, Ordering::Relaxed);
         self.task.progress.add(files, put.bytes);
