@@ -2,6 +2,7 @@
 
 use crate::ids::TaskId;
 use crate::order::{JobSpec, StatusCode};
+use crate::spec::{Replication, RestoreJobSpec};
 use crate::state::{Job, Phase, RepositoryRecord, Stage};
 use crate::view::{
     BackupView, JobCommon, JobView, RepositoryView, RestoreView, Status, TaskError, TaskRun,
@@ -19,7 +20,7 @@ impl Job {
                 state,
                 timestamp: spec.timestamp.clone(),
                 allow_load: spec.allow_load,
-                replication_num: self.facts.replication_num,
+                replication_num: self.facts.replication_num.or(asked(spec)),
                 drops: self.facts.drops.clone(),
                 meta_prepared_ms: self.facts.meta_prepared_ms,
                 common,
@@ -93,6 +94,14 @@ impl Job {
                 message: self.facts.note.clone().unwrap_or_default(),
             },
         }
+    }
+}
+
+/// The count that the statement gave, shown until the plan knows better.
+fn asked(spec: &RestoreJobSpec) -> Option<u32> {
+    match spec.replication {
+        Replication::Fixed(count) => Some(count),
+        Replication::Automatic | Replication::Reserve => None,
     }
 }
 
