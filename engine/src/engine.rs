@@ -298,7 +298,12 @@ impl Engine {
             },
         };
         let opened = holdfast_repository::Repository::open(&context, broker, &request.name, mode)
-            .map_err(|e| unusable(e.to_string()))?;
+            .map_err(|e| match e.kind() {
+            holdfast_repository::ErrorKind::NotFound => unusable(format!(
+                "{e}; a repository is found by the name and the location it was made with"
+            )),
+            _ => unusable(e.to_string()),
+        })?;
         opened
             .probe(&context)
             .map_err(|e| unusable(e.to_string()))?;
