@@ -40,6 +40,7 @@ impl Backup {
     /// kinds of objects that do not exist here, `BAD_TABLE_NAME` for a table written with a
     /// database.
     pub fn request(&self, session: Option<&str>) -> Result<BackupRequest, SqlError> {
+        no_catalogs(&self.objects)?;
         let database = database_or_session(self.database.as_deref(), session)?;
         names::check_label(&self.label)?;
         let selection = selection(&self.objects, "backup")?;
@@ -61,6 +62,7 @@ impl Restore {
     /// # Errors
     /// As [`Backup::request`].
     pub fn request(&self, session: Option<&str>) -> Result<RestoreRequest, SqlError> {
+        no_catalogs(&self.objects)?;
         let named = self.target.as_deref().or(self.source.as_deref());
         let database = database_or_session(named.or(self.label_database.as_deref()), session)?;
         names::check_label(&self.label)?;
@@ -142,6 +144,14 @@ impl CreateRepository {
 }
 
 /// What ON or EXCLUDE means; `verb` is backup or restore.
+/// External catalogs are refused first: they belong to no database, so none is missed.
+fn no_catalogs(objects: &Objects) -> Result<(), SqlError> {
+    match objects {
+        Objects::Catalogs(_) => Err(crate::parse::no_catalogs()),
+        _ => Ok(()),
+    }
+}
+
 fn selection(objects: &Objects, verb: &str) -> Result<Selection, SqlError> {
     match objects {
         Objects::Whole => Ok(Selection::All),
