@@ -244,7 +244,7 @@ pub(crate) enum Format {
 pub(crate) enum ToolFormat {
     /// For people; may change
     Table,
-    /// JSON
+    /// A line each: an object for a record or finding, an array of objects for backups or restores
     Json,
 }
 

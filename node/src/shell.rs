@@ -69,7 +69,8 @@ impl Shell {
         loop {
             if let Some(statement) = self.splitter.next() {
                 self.remember(&statement);
-                return Ok(Input::Statement(statement));
+                // Without the line ends of what came before: an error counts lines from here.
+                return Ok(Input::Statement(statement.trim_start().to_owned()));
             }
             let open = self.splitter.is_open();
             let prompt = if open { "       -> " } else { "holdfast> " };

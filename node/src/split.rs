@@ -8,6 +8,32 @@ pub(crate) struct Splitter {
     /// Bytes of `text` that were scanned.
     scanned: usize,
     state: State,
+    /// Where `text` begins in all that was pushed.
+    begin: Place,
+    /// Where the statement given out last begins.
+    last: Place,
+}
+
+/// A place in a text, counted from 0: lines, and characters in the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Place {
+    fn after(self, text: &str) -> Self {
+        match text.rsplit_once('\n') {
+            None => Self {
+                column: self.column + text.chars().count(),
+                ..self
+            },
+            Some((_, tail)) => Self {
+                line: self.line + text.matches('\n').count(),
+                column: tail.chars().count(),
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +58,8 @@ impl Splitter {
             let rest = self.text.split_off(end + 1);
             let mut statement = std::mem::replace(&mut self.text, rest);
             self.scanned = 0;
+            self.last = self.begin;
+            self.begin = self.begin.after(&statement);
             statement.truncate(end);
             if has_content(&statement) {
                 return Some(statement);
@@ -42,8 +70,14 @@ impl Splitter {
 
     /// What is left at the end of the input: a statement without semicolon.
     pub(crate) fn finish(&mut self) -> Option<String> {
-        let rest = std::mem::take(self).text;
-        has_content(&rest).then_some(rest)
+        let whole = std::mem::take(self);
+        self.last = whole.begin;
+        has_content(&whole.text).then_some(whole.text)
+    }
+
+    /// Where the statement that was given out last begins in all that was pushed.
+    pub(crate) fn place(&self) -> Place {
+        self.last
     }
 
     /// Whether the shell should ask for another line.
@@ -180,6 +214,19 @@ mod tests {
         found.extend(splitter.finish());
         let found: Vec<String> = found.iter().map(|text| text.trim().to_owned()).collect();
         assert_eq!(found, whole);
+    }
+
+    #[test]
+    fn the_place_of_a_statement_is_known() {
+        let mut splitter = Splitter::default();
+        splitter.push("a; \u{e9}b;\n\n c\n; d");
+        let mut places = Vec::new();
+        while splitter.next().is_some() {
+            places.push((splitter.place().line, splitter.place().column));
+        }
+        assert!(splitter.finish().is_some());
+        places.push((splitter.place().line, splitter.place().column));
+        assert_eq!(places, [(0, 0), (0, 2), (0, 6), (3, 1)]);
     }
 
     #[test]

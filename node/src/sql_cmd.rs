@@ -12,11 +12,14 @@ use crate::folder::{Absent, Folder};
 use crate::node::{Node, NodeOptions};
 use crate::session::Session;
 use crate::shell::{Input, Shell};
-use crate::split::Splitter;
+use crate::split::{Place, Splitter};
 use crate::{out, wait};
 
 /// How long a finished job may take to let go of what it held.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The byte order mark that some editors put before UTF-8.
+const MARK: char = '\u{feff}';
 
 /// Where the statements come from.
 enum Statements {
@@ -64,6 +67,10 @@ fn statements(args: &SqlArgs) -> Result<Statements, Failure> {
                 format!("cannot read '{}': {error}", path.display()),
             )
         })?;
+        let text = match text.strip_prefix(MARK) {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
         return Ok(Statements::Text(text));
     }
     if io::stdin().is_terminal() {
@@ -100,7 +107,7 @@ impl Run<'_> {
 
     fn drain(&mut self, splitter: &mut Splitter) -> Result<(), Failure> {
         while let Some(statement) = splitter.next() {
-            self.one(parse_one(&statement))?;
+            self.one(parse_at(&statement, splitter.place()))?;
         }
         Ok(())
     }
@@ -109,6 +116,7 @@ impl Run<'_> {
     fn lines(&mut self, mut lines: Box<dyn BufRead>) -> Result<(), Failure> {
         let mut splitter = Splitter::default();
         let mut line = Vec::new();
+        let mut first = true;
         loop {
             line.clear();
             let read = lines.read_until(b'\n', &mut line).map_err(|error| {
@@ -118,9 +126,10 @@ impl Run<'_> {
                 )
             })?;
             if read == 0 {
-                return splitter
-                    .finish()
-                    .map_or(Ok(()), |last| self.one(parse_one(&last)));
+                return match splitter.finish() {
+                    Some(last) => self.one(parse_at(&last, splitter.place())),
+                    None => Ok(()),
+                };
             }
             let text = std::str::from_utf8(&line).map_err(|error| {
                 Failure::failed(
@@ -128,7 +137,8 @@ impl Run<'_> {
                     format!("the statements are not UTF-8: {error}"),
                 )
             })?;
-            splitter.push(text);
+            splitter.push(text.strip_prefix(MARK).filter(|_| first).unwrap_or(text));
+            first = false;
             self.drain(&mut splitter)?;
         }
     }
@@ -191,6 +201,15 @@ impl Run<'_> {
         }
         Ok(exit)
     }
+}
+
+/// Parses one statement of a longer input; an error names the line and column of that input.
+fn parse_at(statement: &str, place: Place) -> Result<Parsed, SqlError> {
+    parse_one(statement).or_else(|_| {
+        // Only a wrong statement pays for this: blanks bring it to its own place.
+        let before = "\n".repeat(place.line) + &" ".repeat(place.column);
+        parse_one(&(before + statement))
+    })
 }
 
 fn say(failure: &Failure) {

@@ -200,12 +200,20 @@ fn a_restore_that_cannot_be_is_cancelled_and_changes_nothing() {
          PROPERTIES ('backup_timestamp' = '{stamp}', 'replication_num' = '9')"
     ));
     assert_eq!(ended.code, 1, "{ended:#?}");
-    world
-        .sql(
-            "RESTORE SNAPSHOT shop.monday FROM r \
-             PROPERTIES ('backup_timestamp' = '2020-01-01-00-00-00-000')",
-        )
-        .refused(1, "SNAPSHOT_NOT_FOUND");
+    let shown = world.sql("SHOW RESTORE FROM shop").ok().row();
+    assert_eq!(shown["ReplicationNum"].as_str(), Some("9"));
+    for wrong in [
+        "2020-01-01-00-00-00-000",
+        "2020-01-01-00-00-00",
+        "yesterday",
+    ] {
+        let ended = world
+            .sql(&format!(
+                "RESTORE SNAPSHOT shop.monday FROM r PROPERTIES ('backup_timestamp' = '{wrong}')"
+            ))
+            .refused(1, "SNAPSHOT_NOT_FOUND");
+        assert!(ended.err.contains("wrong backup timestamp"), "{ended:#?}");
+    }
     world
         .sql("RESTORE SNAPSHOT shop.monday FROM r")
         .refused(1, "BAD_PROPERTY");
@@ -248,6 +256,76 @@ fn a_second_backup_sends_only_what_is_new() {
     world
         .run(&[&verify[..], &[world.path("repo").to_str().unwrap()]].concat())
         .ok();
+}
+
+#[test]
+fn a_torn_object_is_sent_again_and_counted_as_sent() {
+    let world = World::new();
+    world.shop(3_000_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    let root = world.path("repo/__holdfast_repository_r");
+    let (object, content) = files(&root)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("objects/") || name.starts_with("packs/"))
+        .max_by_key(|(_, content)| content.len())
+        .unwrap();
+    fs::remove_file(root.join(&object)).unwrap();
+    fs::write(root.join(&object), &content[..100]).unwrap();
+    world.sql("BACKUP SNAPSHOT shop.tuesday TO r").ok();
+    let row = world
+        .sql("SHOW BACKUP FROM shop WHERE SnapshotName = 'tuesday'")
+        .ok()
+        .row();
+    let number = |column: &str| -> usize { row[column].as_str().unwrap().parse().unwrap() };
+    assert_eq!(number("UploadedBytes"), content.len());
+    assert_eq!(number("Objects"), 1);
+    assert_eq!(
+        number("UploadedBytes") + number("ReusedBytes"),
+        number("DataSize"),
+        "{row:#?}"
+    );
+    assert_eq!(fs::read(root.join(&object)).unwrap(), content);
+}
+
+#[test]
+fn a_damaged_marker_is_not_blamed_on_the_statement() {
+    let world = World::new();
+    world.shop(1_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    let stamp = world.timestamp("monday");
+    let root = world.path("repo/__holdfast_repository_r");
+    let (marker, _) = files(&root)
+        .into_iter()
+        .find(|(name, _)| name.contains("__ss_monday/__info_"))
+        .unwrap();
+    fs::remove_file(root.join(&marker)).unwrap();
+    fs::write(root.join(&marker), "torn").unwrap();
+    let ended = world
+        .sql(&format!(
+            "RESTORE SNAPSHOT shop.monday FROM r PROPERTIES ('backup_timestamp' = '{stamp}')"
+        ))
+        .refused(1, "REPOSITORY_UNUSABLE");
+    assert!(
+        ended.err.contains(&marker) && !ended.err.contains("wrong label"),
+        "{ended:#?}"
+    );
+}
+
+#[test]
+fn a_read_only_repository_that_is_not_there_is_refused_with_a_hint() {
+    let world = World::new();
+    world.shop(1_000, None);
+    let location = world.path("repo");
+    let ended = world
+        .sql(&format!(
+            "CREATE READ ONLY REPOSITORY other WITH BROKER ON LOCATION 'file://{}'",
+            location.display()
+        ))
+        .refused(1, "REPOSITORY_UNUSABLE");
+    assert!(
+        ended.err.contains("Failed to create repository") && ended.err.contains("by the name"),
+        "{ended:#?}"
+    );
 }
 
 #[test]

@@ -91,9 +91,40 @@ fn statements_come_from_a_file_and_from_stdin() {
         .sql_stdin(b"SHOW DATABASES; USE x; SHOW DATABASES;", &[])
         .refused(1, "DATABASE_NOT_FOUND");
     world.sql_stdin(b"", &[]).ok();
+    let marked = b"\xef\xbb\xbfSHOW DATABASES;\r\nSHOW DATABASES;\r\n";
+    let ended = world.sql_stdin(marked, &["--format", "json"]).ok();
+    assert_eq!(ended.out, file.out.repeat(2));
+    world.file("marked.sql", marked);
+    world
+        .run(&["sql", "--data-dir", "node", "-f", "marked.sql"])
+        .ok();
     world
         .run(&["sql", "--data-dir", "node", "-f", "absent.sql"])
         .refused(1, "FILE_UNREADABLE");
+}
+
+#[test]
+fn a_syntax_error_is_placed_in_the_whole_input_wherever_it_comes_from() {
+    let world = World::new();
+    let text = "SHOW DATABASES;\n-- one; two\nSHOW DATABASES; SHOW\n  XX; SHOW DATABASES;\n";
+    world.file("s.sql", text);
+    let piped = world
+        .sql_stdin(text.as_bytes(), &[])
+        .refused(1, "SYNTAX_ERROR");
+    let file = world
+        .run(&["sql", "--data-dir", "node", "-f", "s.sql"])
+        .refused(1, "SYNTAX_ERROR");
+    assert!(piped.err.contains("line 4, column 3"), "{piped:#?}");
+    assert_eq!(piped.err, file.err);
+}
+
+#[test]
+fn what_does_not_exist_here_is_refused_before_a_database_is_missed() {
+    let world = World::new();
+    let ended = world
+        .sql("BACKUP ALL EXTERNAL CATALOGS SNAPSHOT l TO r")
+        .refused(1, "UNSUPPORTED");
+    assert!(ended.err.contains("EXTERNAL CATALOG"), "{ended:#?}");
 }
 
 #[test]
