@@ -24,6 +24,7 @@ use crate::registry::Registry;
 use crate::seams::{Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 use crate::spec::{BackupRequest, JobKind, RepositoryAccess, RepositoryRequest, RestoreRequest};
 use crate::view::{JobView, TaskProgress, Views};
+use crate::work::parallel::Movers;
 use crate::work::{Limits, Repositories, WorkEnv};
 
 /// Everything that the engine needs from its host.
@@ -143,6 +144,7 @@ impl Engine {
             repositories: Arc::clone(&registry) as Arc<dyn Repositories>,
             pool: Arc::new(pool),
             limits: parts.options.limits,
+            movers: Movers::new(credits.workers as usize),
         };
         // Bounded by the credits (and the few workers that were given up), not by a capacity: a worker never waits.
         let (done_tx, done_rx) = unbounded();

@@ -64,6 +64,7 @@ impl World {
             repositories: Arc::new(fixed),
             pool: Arc::new(pool),
             limits: Limits::default(),
+            movers: crate::work::parallel::Movers::new(4),
         };
         Self {
             env,

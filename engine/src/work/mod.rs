@@ -46,6 +46,8 @@ pub(crate) struct WorkEnv {
     pub(crate) pool: Arc<rayon::ThreadPool>,
     /// Sizes that plans are cut by.
     pub(crate) limits: Limits,
+    /// The threads that the pieces of tasks share.
+    pub(crate) movers: parallel::Movers,
 }
 
 /// Gives workers their repository.
@@ -107,11 +109,16 @@ pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hashes;
-mod parallel;
+pub(crate) mod parallel;
 mod restore;
 
 /// Runs one task to its end. Once a job's last work is done its blobs go too.
 pub(crate) fn run(task: &Task<'_>) -> Result<Output, Failure> {
+    let _share = task
+        .order
+        .work
+        .is_fanned_out()
+        .then(|| task.env.movers.enter());
     let output = dispatch(task)?;
     if task.order.work.is_cleanup() {
         task.env.blobs.remove(task.order.job)?;

@@ -8,24 +8,60 @@ use parking_lot::Mutex;
 
 use crate::order::{Failure, FailureClass};
 
-/// The most threads that one task uses.
-const MAX_THREADS: usize = 4;
+/// The threads that move bytes, shared by all tasks that do: a task alone uses all of them, tasks beside each other a
+/// part each, so that about as many objects are in flight as there are workers, however the work is cut.
+pub(crate) struct Movers {
+    limit: usize,
+    tasks: AtomicUsize,
+}
 
-/// Calls `work` once for each item, on up to `threads` threads (this one among them), in the items' order of start.
+/// One task that moves bytes, for as long as it is held.
+pub(crate) struct Moving<'a>(&'a Movers);
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.tasks.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Movers {
+    /// `limit` threads in all, at least 1.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            tasks: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a task among those that share.
+    pub(crate) fn enter(&self) -> Moving<'_> {
+        self.tasks.fetch_add(1, Ordering::AcqRel);
+        Moving(self)
+    }
+
+    /// How many threads one task may use now; at least its own.
+    pub(crate) fn share(&self) -> usize {
+        let tasks = self.tasks.load(Ordering::Acquire).max(1);
+        (self.limit / tasks).max(1)
+    }
+}
+
+/// Calls `work` once for each item, on this thread and on as many more as the task's share of the `movers` allows, in
+/// the items' order of start. A share that shrinks is given up between two items.
 ///
 /// # Errors
 /// The first failure; once there is one, no further item is started. Cancelled contexts fail as `Stopped`.
 pub(crate) fn each<T: Sync>(
     context: &Context,
     items: &[T],
-    threads: usize,
+    movers: &Movers,
     work: impl Fn(&T) -> Result<(), Failure> + Sync,
 ) -> Result<(), Failure> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let first: Mutex<Option<Failure>> = Mutex::new(None);
-    let run = || {
-        while !failed.load(Ordering::Acquire) {
+    let run = |number: usize| {
+        while !failed.load(Ordering::Acquire) && (number == 0 || number < movers.share()) {
             let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
@@ -39,17 +75,18 @@ pub(crate) fn each<T: Sync>(
             }
         }
     };
-    let helpers = threads.min(MAX_THREADS).min(items.len()).saturating_sub(1);
+    let helpers = movers.share().min(items.len()).saturating_sub(1);
+    let run = &run;
     std::thread::scope(|scope| {
         for number in 1..=helpers {
             let named = std::thread::Builder::new().name(format!("holdfast-piece-{number}"));
-            if let Err(error) = named.spawn_scoped(scope, run) {
+            if let Err(error) = named.spawn_scoped(scope, move || run(number)) {
                 // This thread does the work alone then.
                 log::warn!("a thread for pieces of a task cannot be started: {error}");
                 break;
             }
         }
-        run();
+        run(0);
     });
     first.into_inner().map_or(Ok(()), Err)
 }
@@ -77,7 +114,7 @@ mod tests {
             let items: Vec<u32> = (0..500).collect();
             let seen = Mutex::new(BTreeSet::new());
             let context = Context::new();
-            each(&context, &items, threads, |item| {
+            each(&context, &items, &Movers::new(threads), |item| {
                 assert!(seen.lock().insert(*item), "item {item} came twice");
                 Ok(())
             })
@@ -87,11 +124,36 @@ mod tests {
     }
 
     #[test]
+    fn tasks_beside_each_other_share_the_threads() {
+        let movers = Movers::new(4);
+        assert_eq!(movers.share(), 4);
+        let one = movers.enter();
+        assert_eq!(movers.share(), 4);
+        let others = [movers.enter(), movers.enter()];
+        assert_eq!(movers.share(), 1);
+        // Helpers that have begun stop at their next item once their share is gone: the caller does the rest.
+        drop(others);
+        let (late, caller) = (Mutex::new(None), std::thread::current().id());
+        let items: Vec<usize> = (0..64).collect();
+        each(&Context::new(), &items, &movers, |item| {
+            late.lock()
+                .get_or_insert_with(|| [movers.enter(), movers.enter(), movers.enter()]);
+            let mine = std::thread::current().id() == caller;
+            assert!(*item < 8 || mine, "item {item} was done by a helper");
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(movers.share(), 1);
+        drop((one, late));
+        assert_eq!(movers.share(), 4);
+    }
+
+    #[test]
     fn a_failure_ends_the_rest_and_a_cancel_says_stopped() {
         let items: Vec<u32> = (0..10_000).collect();
         let done = AtomicUsize::new(0);
         let context = Context::new();
-        let failure = each(&context, &items, 3, |item| {
+        let failure = each(&context, &items, &Movers::new(3), |item| {
             done.fetch_add(1, Ordering::Relaxed);
             if *item == 5 {
                 Err(Failure::retry("five"))
@@ -102,7 +164,7 @@ mod tests {
         assert_eq!(failure.unwrap_err().message, "five");
         assert!(done.load(Ordering::Relaxed) < 10_000);
         context.cancel_token().cancel("test");
-        let stopped = each(&context, &items, 3, |_| Ok(()));
+        let stopped = each(&context, &items, &Movers::new(3), |_| Ok(()));
         assert_eq!(stopped.unwrap_err().class, FailureClass::Stopped);
     }
 }

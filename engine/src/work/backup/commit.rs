@@ -38,16 +38,20 @@ fn put_parts(
     let references: References = plan.record(plan.head.references)?;
     let parts: Vec<(u32, PartRef)> = plan.head.parts.range().zip(references).collect();
     task.progress.set_total(parts.len() as u64);
-    let threads = task.env.pool.current_num_threads();
-    parallel::each(task.context, &parts, threads, |(record, reference)| {
-        let part = EncodedPart {
-            bytes: plan.bytes(*record)?,
-            reference: *reference,
-        };
-        repository.put_part(task.context, label, &part)?;
-        task.progress.add(1, reference.len);
-        Ok(())
-    })
+    parallel::each(
+        task.context,
+        &parts,
+        &task.env.movers,
+        |(record, reference)| {
+            let part = EncodedPart {
+                bytes: plan.bytes(*record)?,
+                reference: *reference,
+            };
+            repository.put_part(task.context, label, &part)?;
+            task.progress.add(1, reference.len);
+            Ok(())
+        },
+    )
 }
 
 /// Puts the marker. Safe to repeat for ever: it deletes nothing, and the read-back decides.

@@ -31,8 +31,7 @@ pub(crate) fn upload(task: &Task<'_>) -> Result<Output, Failure> {
         made: AtomicU64::new(0),
         found: AtomicU64::new(0),
     };
-    let threads = task.env.pool.current_num_threads();
-    parallel::each(task.context, &objects, threads, |object| {
+    parallel::each(task.context, &objects, &task.env.movers, |object| {
         upload.object(object)
     })?;
     Ok(Output::Moved {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::insist::{Fault, insist};
 use super::lists::Lists;
 use super::units::{self, Piece, Span, Unit, Want};
-use super::{THREADS, download_token, plan, spec};
+use super::{download_token, plan, spec};
 use crate::order::{Failure, Output};
 use crate::work::{Task, parallel};
 
@@ -39,7 +39,9 @@ pub(crate) fn download(task: &Task<'_>) -> Result<Output, Failure> {
             repository: &repository,
             wants: &wants,
         };
-        parallel::each(task.context, &units, THREADS, |unit| fetch.unit(unit))?;
+        parallel::each(task.context, &units, &task.env.movers, |unit| {
+            fetch.unit(unit)
+        })?;
     }
     let tablets: Vec<TabletId> = batch.tablets.iter().map(|tablet| tablet.id).collect();
     task.env
@@ -81,15 +83,20 @@ impl Moving<'_> {
     fn take_local(&self, wants: &[Want]) -> Result<Vec<usize>, Failure> {
         let missing = Mutex::new(Vec::new());
         let numbered: Vec<(usize, &Want)> = wants.iter().enumerate().collect();
-        parallel::each(self.task.context, &numbered, THREADS, |(index, want)| {
-            if self.is_local(want)? {
-                self.reused.fetch_add(want.entry.len, Ordering::Relaxed);
-                self.task.progress.add(1, 0);
-            } else {
-                missing.lock().push(*index);
-            }
-            Ok(())
-        })?;
+        parallel::each(
+            self.task.context,
+            &numbered,
+            &self.task.env.movers,
+            |(index, want)| {
+                if self.is_local(want)? {
+                    self.reused.fetch_add(want.entry.len, Ordering::Relaxed);
+                    self.task.progress.add(1, 0);
+                } else {
+                    missing.lock().push(*index);
+                }
+                Ok(())
+            },
+        )?;
         let mut missing = missing.into_inner();
         missing.sort_unstable();
         Ok(missing)

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::insist::insist;
 use super::plan::{Batch, BatchTablet};
-use super::{THREADS, spec};
+use super::spec;
 use crate::ids::BlobHash;
 use crate::order::{Failure, StatusCode};
 use crate::plan::{PlanReader, PlanWriter};
@@ -44,7 +44,7 @@ pub(super) fn keep(
 ) -> Result<Vec<KeptPart>, Failure> {
     let kept: Vec<Mutex<Option<KeptPart>>> = parts.iter().map(|_| Mutex::new(None)).collect();
     let items: Vec<(&PartRef, &Mutex<Option<KeptPart>>)> = parts.iter().zip(&kept).collect();
-    parallel::each(task.context, &items, THREADS, |(part, slot)| {
+    parallel::each(task.context, &items, &task.env.movers, |(part, slot)| {
         *slot.lock() = Some(keep_one(task, repository, part)?);
         Ok(())
     })?;

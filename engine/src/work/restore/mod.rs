@@ -27,9 +27,6 @@ pub(crate) use meta::prepare_meta;
 pub(crate) use plan::plan_download;
 pub(crate) use stage::stage;
 
-/// How many pieces of one task go on at once; the rest of the concurrency is between tasks.
-const THREADS: usize = 4;
-
 /// Tokens of downloads lie above all tokens of the stagings before them in the same epoch.
 const DOWNLOAD_TOKENS: u32 = 1 << 24;
 

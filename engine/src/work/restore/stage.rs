@@ -1,7 +1,7 @@
 //! `Stage`: a staging place for each tablet of a batch, with the list of files that it must get.
 
 use super::lists::Lists;
-use super::{THREADS, plan, stage_token};
+use super::{plan, stage_token};
 use crate::order::{Failure, Output};
 use crate::work::hashes::entry_of;
 use crate::work::{Task, parallel};
@@ -13,7 +13,7 @@ pub(crate) fn stage(task: &Task<'_>) -> Result<Output, Failure> {
     let (op, token) = (task.order.op(), stage_token(task.order));
     task.progress
         .set_total(batch.tablets.iter().map(|tablet| tablet.files).sum());
-    parallel::each(task.context, &batch.tablets, THREADS, |tablet| {
+    parallel::each(task.context, &batch.tablets, &task.env.movers, |tablet| {
         let files: Vec<_> = lists
             .files(tablet)?
             .iter()

@@ -99,6 +99,7 @@ impl Bench {
                     .unwrap(),
             ),
             limits: Limits::default(),
+            movers: crate::work::parallel::Movers::new(4),
         };
         let context = Context::new();
         Self {
