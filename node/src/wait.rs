@@ -102,6 +102,10 @@ fn title(view: &JobView) -> String {
 /// running tasks have moved so far.
 fn bytes_done(view: &JobView, in_flight: u64) -> (u64, u64) {
     let common = view.common();
+    if view.is_finished() {
+        // Files of equal content were moved once, so that less may have been counted.
+        return (common.total_bytes, common.total_bytes);
+    }
     let done = common
         .moved_bytes
         .saturating_add(common.reused_bytes)

@@ -288,6 +288,21 @@ fn a_torn_object_is_sent_again_and_counted_as_sent() {
 }
 
 #[test]
+fn files_of_equal_content_are_sent_once_and_the_backup_is_told_as_whole() {
+    let world = World::new();
+    world.shop(500_000, None);
+    world.load("shop.twin", "src").ok();
+    let ended = world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    assert!(
+        ended.err.contains("FINISHED, 1.0 MB of 1.0 MB"),
+        "{ended:#?}"
+    );
+    let row = world.sql("SHOW BACKUP FROM shop").ok().row();
+    let sent: u64 = row["UploadedBytes"].as_str().unwrap().parse().unwrap();
+    assert!((500_000..600_000).contains(&sent), "{row:#?}");
+}
+
+#[test]
 fn a_damaged_marker_is_not_blamed_on_the_statement() {
     let world = World::new();
     world.shop(1_000, None);
