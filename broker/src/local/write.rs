@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{self, Advice, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::buffers::{BUFFER_BYTES, Buffer};
+use super::buffers::Buffer;
 use super::errno::{Doing, failed};
 use super::folders::{Folder, Walk};
 use super::{LocalBroker, is_a_folder};
@@ -17,7 +17,9 @@ use crate::{Context, Error, ErrorClass, ObjectName, PutMode, PutOutcome, Source}
 
 /// How often a put begins again where somebody removes its empty folder just after it was made.
 const WALKS: u32 = 8;
-/// Pieces below this size are gathered; larger ones are written from where they are.
+/// Pieces below this size are gathered; larger ones are written from where they are, this much at a
+/// time. The page cache takes memory in blocks as large as the write, and large ones must often be
+/// cleared or fetched from a hypervisor first.
 const GATHER_BYTES: usize = 256 * 1024;
 /// After so many bytes the disk is set to work, so that the sync at the end finds little to do.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
@@ -219,7 +221,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
-        for part in piece.chunks(BUFFER_BYTES) {
+        for part in piece.chunks(GATHER_BYTES) {
             self.ctx.check()?;
             if self.gathered_bytes + part.len() > GATHER_BYTES {
                 self.flush()?;

@@ -15,8 +15,10 @@ use crate::{Error, ErrorKind};
 /// the sync at the end finds little left to do.
 const WRITE_BACK: u64 = 8 * 1024 * 1024;
 
-/// Bytes moved by one read or write of a copy.
-pub(crate) const PIECE: usize = 1024 * 1024;
+/// The most bytes moved by one read or write. The page cache takes memory in blocks as large as the
+/// write: large ones must often be cleared or fetched from a hypervisor first, while small ones are
+/// found among what was just freed, and still lie in the processor's cache when they are hashed.
+pub(crate) const PIECE: usize = 256 * 1024;
 
 /// The folders of one storage.
 #[derive(Clone, Debug)]

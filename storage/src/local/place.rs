@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::disk::{
-    WriteBack, digest_file, entries, failed, make_dirs, parse_token, remove_file, token_dir,
+    PIECE, WriteBack, digest_file, entries, failed, make_dirs, parse_token, remove_file, token_dir,
 };
 use super::lists::{decode, encode};
 use crate::digest::{Digest, Digested};
@@ -384,11 +384,13 @@ impl StagedFile for Writing {
                 ),
             ));
         }
-        self.file
-            .write_all(bytes)
-            .map_err(|e| failed("write", &self.path, &e))?;
-        self.digest.update(bytes);
-        self.write_back.wrote(&self.file, self.digest.seen());
+        for piece in bytes.chunks(PIECE) {
+            self.file
+                .write_all(piece)
+                .map_err(|e| failed("write", &self.path, &e))?;
+            self.digest.update(piece);
+            self.write_back.wrote(&self.file, self.digest.seen());
+        }
         Ok(())
     }
 
