@@ -6,7 +6,7 @@ use holdfast_storage::{AllowLoad, BackendId};
 
 use crate::event::{BackupSubmitted, LaneV1, ObjectV1, RestoreSubmitted};
 use crate::ids::RepositoryId;
-use crate::order::{JobSpec, Lane, StatusCode};
+use crate::order::{JobSpec, Lane};
 use crate::spec::{BackupSpec, Clean, ObjectRef, Replication, RestoreJobSpec, Selection};
 
 pub(crate) fn objects_out(objects: &[ObjectRef]) -> Vec<ObjectV1> {
@@ -49,18 +49,6 @@ pub(crate) fn lanes_in(lanes: &[LaneV1]) -> Vec<Lane> {
             tasks: l.tasks,
         })
         .collect()
-}
-
-pub(crate) fn status_code(number: u8) -> StatusCode {
-    match number {
-        0 => StatusCode::Ok,
-        1 => StatusCode::NotFound,
-        2 => StatusCode::BadFile,
-        3 => StatusCode::Timeout,
-        4 => StatusCode::BadConnection,
-        6 => StatusCode::Unsupported,
-        _ => StatusCode::CommonError,
-    }
 }
 
 /// The numbers of a job and its first task, and the monotonic time of its acceptance.

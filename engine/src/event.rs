@@ -393,7 +393,7 @@ fn work_name<S: serde::Serializer>(number: &u8, serializer: S) -> Result<S::Ok, 
 
 /// A Status code by its name.
 fn code_name<S: serde::Serializer>(number: &u8, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(crate::convert::status_code(*number).name())
+    serializer.serialize_str(crate::order::StatusCode::from_number(*number).name())
 }
 
 events! {

@@ -249,6 +249,19 @@ pub enum StatusCode {
 }
 
 impl StatusCode {
+    /// The code with this number; an unknown one, from a newer program, is a common error.
+    pub(crate) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Ok,
+            1 => Self::NotFound,
+            2 => Self::BadFile,
+            3 => Self::Timeout,
+            4 => Self::BadConnection,
+            6 => Self::Unsupported,
+            _ => Self::CommonError,
+        }
+    }
+
     /// The text that users know.
     pub fn name(self) -> &'static str {
         match self {

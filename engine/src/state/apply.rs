@@ -436,7 +436,7 @@ impl State {
             return illegal(format!("job {} is past its point of no return", e.job));
         }
         job.stop = Some(Stop {
-            code: convert::status_code(e.code),
+            code: crate::order::StatusCode::from_number(e.code),
             message: e.message.clone(),
             since_mono_ms: e.mono_ms,
         });
