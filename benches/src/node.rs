@@ -139,9 +139,9 @@ impl Node {
         self.storage.load(&request).unwrap();
     }
 
-    /// Drops the table.
-    pub fn drop_table(&self) {
-        self.storage.drop_table(DATABASE, TABLE).unwrap();
+    /// Drops a table.
+    pub fn drop_table(&self, table: &str) {
+        self.storage.drop_table(DATABASE, table).unwrap();
     }
 
     /// Writes a table's files to `to`, each proved by its hash.
