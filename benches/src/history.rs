@@ -110,6 +110,17 @@ impl History {
             timeout_seconds: 86_400,
             mono_ms,
         });
+        self.pin_and_upload(job, first_task, plan);
+        self.commit(job, plan);
+    }
+
+    /// Everything up to the last data object.
+    fn pin_and_upload(&mut self, job: u64, first_task: u64, plan: [u8; 32]) {
+        self.run_backup(job, first_task, plan);
+    }
+
+    /// The works of an accepted backup.
+    fn run_backup(&mut self, job: u64, first_task: u64, plan: [u8; 32]) {
         let (links, uploads) = (lanes(LINKS), lanes(UPLOADS));
         let (tablets, files, bytes) = (30_000, 900_000, 250_000_000_000);
         let pinned = BackupPinned {
@@ -143,6 +154,10 @@ impl History {
             uploads,
             Some(plan),
         );
+    }
+
+    /// The manifest, the marker and the tidying up.
+    fn commit(&mut self, job: u64, plan: [u8; 32]) {
         let (marker, root) = (format!("marker_{job}"), plan);
         let saved = BackupMetaSaved {
             job,
