@@ -1,8 +1,8 @@
 //! Durable appends beside the same frames by plain write and `fdatasync`, and beside sled alone:
 //! `cargo bench -p holdfast-benches --bench append`.
 //!
-//! Criterion times the journal; the other contenders run in the same turns, and the table at the end
-//! compares the medians of all of them.
+//! Criterion times the journal; the other contenders run in the same turns, and the table at the
+//! end compares the medians of all of them.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Durable appends: the journal as it is, the same frames by plain write and `fdatasync` in the same
-//! batches, and sled alone with the same payloads.
+//! Durable appends: the journal as it is, the same frames by plain write and `fdatasync` in the
+//! same batches, and sled alone with the same payloads.
 //!
 //! The journal's disk is watched, so that the floor writes exactly what the journal wrote and syncs
 //! exactly where it synced; both files are compared byte by byte afterwards.
@@ -146,8 +146,8 @@ fn mark(payload: &[u8]) -> u64 {
     u64::from(crc32c::crc32c(payload))
 }
 
-/// Calls `append` for each batch on `callers` threads that start together; the time from the start to
-/// the last answer.
+/// Calls `append` for each batch on `callers` threads that start together; the time from the start
+/// to the last answer.
 fn drive(case: Case, batches: &[Vec<Event>], append: impl Fn(&[Event]) + Sync) -> Duration {
     let start = std::sync::Barrier::new(case.callers + 1);
     std::thread::scope(|scope| {

@@ -100,8 +100,8 @@ pub fn cp_and_sync(from: &Path, to: &Path) -> Duration {
     begun.elapsed()
 }
 
-/// One aligned sequential write of as many bytes as the tree has, and its `fdatasync`: what the disk
-/// takes at best.
+/// One aligned sequential write of as many bytes as the tree has, and its `fdatasync`: what the
+/// disk takes at best.
 pub fn sequential_write(bytes: u64, to: &Path) -> Duration {
     use std::io::Write as _;
     let mut piece = vec![0; 8 << 20];

@@ -1,9 +1,9 @@
 //! Whole jobs of a node of real parts beside what a user would copy the same tree with.
 //!
-//! In each round every contender runs once, on a disk that was left to rest before. The backups go to
-//! a fresh repository each time; the restores make a table that is absent. What has many files is left
-//! where it is until the end: an ext4 without a journal does not give an inode again for a minute after
-//! its file was deleted, and looks for another one each time a file is made.
+//! In each round every contender runs once, on a disk that was left to rest before. The backups go
+//! to a fresh repository each time; the restores make a table that is absent. What has many files
+//! is left where it is until the end: an ext4 without a journal does not give an inode again for a
+//! minute after its file was deleted, and looks for another one each time a file is made.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -67,7 +67,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 }
 
 /// Reads all files below a folder, so that no contender pays for what another one pushed out of the
-/// page cache. What was hot before a job reads it stays so; what was cold does not become hot by it.
+/// page cache. What was hot before a job reads it stays so; what was cold does not become hot by
+/// it.
 fn warm(folder: &Path) {
     std::hint::black_box(digest(folder));
 }
@@ -93,7 +94,8 @@ pub fn backups(place: &Path, tree: &Tree, rounds: usize) -> Backups {
     let node = Node::open(&folder.join("node"));
     node.load(Some(&tree.path));
     for round in 0..rounds {
-        // Who comes first meets a disk with credit and a cache without debts, so all take turns at it.
+        // Who comes first meets a disk with credit and a cache without debts, so all take turns at
+        // it.
         let plain_first = round % 2 == 0;
         if plain_first {
             plain(&folder, tree, round, &mut out);
@@ -175,8 +177,9 @@ pub fn restores(place: &Path, tree: &Tree, rounds: usize) -> Restores {
     out
 }
 
-/// Compares a table with the tree; of many files only the first one. One of few files is dropped then, since memory
-/// that was just given up is cheaper to write to than new memory, and both contenders shall find some.
+/// Compares a table with the tree; of many files only the first one. One of few files is dropped
+/// then, since memory that was just given up is cheaper to write to than new memory, and both
+/// contenders shall find some.
 fn prove(node: &Node, tree: &Tree, table: &str, to: &Path) {
     if !to.exists() || tree.files < FEW {
         node.export(table, to);
@@ -250,7 +253,8 @@ pub fn report_backups(place: &Place, scale: Scale) {
         }
         table.print();
         println!(
-            "{} puts for {} files, manifest and marks included · the repeat takes {:.1} % of the first and sends {} bytes",
+            "{} puts for {} files, manifest and marks included · the repeat takes {:.1} % of the \
+             first and sends {} bytes",
             found.asked.puts,
             tree.files,
             100.0 * found.repeat.ratio_to(&found.first),

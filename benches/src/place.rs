@@ -5,8 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A folder that is removed when dropped, beside the program itself (below cargo's target folder), or
-/// below `HOLDFAST_BENCH_DIR` where that is set. A folder in memory would measure no disk.
+/// A folder that is removed when dropped, beside the program itself (below cargo's target folder),
+/// or below `HOLDFAST_BENCH_DIR` where that is set. A folder in memory would measure no disk.
 pub struct Place {
     folder: TempDir,
 }

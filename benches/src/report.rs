@@ -25,7 +25,8 @@ impl Samples {
         median(self.0.iter().map(Duration::as_secs_f64).collect())
     }
 
-    /// The median over the rounds of this contender's time divided by the other's in the same round.
+    /// The median over the rounds of this contender's time divided by the other's in the same
+    /// round.
     #[must_use]
     pub fn ratio_to(&self, other: &Self) -> f64 {
         let pairs = self.0.iter().zip(&other.0);

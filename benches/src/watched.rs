@@ -1,4 +1,5 @@
-//! A journal's folder whose log files are watched: where they were written and when they were synced.
+//! A journal's folder whose log files are watched: where they were written and when they were
+//! synced.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Every measurement once at a tiny size: that it runs and that the work it times is done. No time is
-//! judged.
+//! Every measurement once at a tiny size: that it runs and that the work it times is done. No time
+//! is judged.
 
 use holdfast_benches::append::{Case, round};
 use holdfast_benches::replay::Log;
