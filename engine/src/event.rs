@@ -451,3 +451,6 @@ events! {
         65 => JobReleased(JobReleased) in |e| StreamId(e.job),
     }
 }
+
+#[cfg(test)]
+mod tests;
