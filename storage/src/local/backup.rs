@@ -27,7 +27,7 @@ pub(super) const PER_EVENT: usize = 256;
 
 impl LocalStorage {
     pub(super) fn take_pin(&self, op: OpId, request: &PinRequest) -> Result<Pin, Error> {
-        let alive = self.alive_backends();
+        let alive = self.alive_of(&self.ledger.read());
         self.change(|state, out| match state.pins.contains_key(&op.0) {
             true => Ok(()),
             false => pin_events(state, op, request, &alive, out),
@@ -36,8 +36,8 @@ impl LocalStorage {
         Ok(self.pin_answer(state.pin(op)?, &alive))
     }
 
-    fn alive_backends(&self) -> BTreeSet<u64> {
-        let state = self.ledger.read();
+    /// The backends of a catalog whose folders are there.
+    pub(super) fn alive_of(&self, state: &State) -> BTreeSet<u64> {
         let alive = state
             .backends
             .iter()

@@ -210,11 +210,12 @@ impl LocalStorage {
     /// Drops a backend. Its replicas are dropped from their tablets, which keep the others.
     ///
     /// # Errors
-    /// `NotFound`; `Busy` while a pin or a restore uses it; `Invalid` while it holds the only
-    /// replica of a tablet or is the last backend.
+    /// `NotFound`; `Busy` while a pin or a restore uses it; `Invalid` while it is the last backend
+    /// or a tablet of it has no other replica on an alive backend.
     pub fn drop_backend(&self, name: &str) -> Result<(), Error> {
         self.change(|state, out| {
             let id = check_droppable(state, name)?;
+            self.check_others_alive(state, id)?;
             out.push(BackendDropped { id }.into());
             Ok(())
         })?;
@@ -222,6 +223,36 @@ impl LocalStorage {
             .lock()
             .retain(|(_, b, _), _| self.ledger.read().backends.contains_key(&b.0));
         remove_tree(self.layout.backend(name).root())
+    }
+
+    /// A replica on a backend that is not there may be lost for good: it is no reason to remove
+    /// one that can be read.
+    fn check_others_alive(&self, state: &State, id: u64) -> Result<(), Error> {
+        let alive = self.alive_of(state);
+        let last = state.tablets.iter().find(|(_, t)| {
+            let mut others = t.replicas.iter().filter(|r| **r != id);
+            t.replicas.contains(&id) && !others.any(|r| alive.contains(r))
+        });
+        let Some((tablet, found)) = last else {
+            return Ok(());
+        };
+        let partition = state.full_partition_name(found.partition);
+        let others = found.replicas.iter().filter(|r| **r != id);
+        let others: Vec<String> = others
+            .map(|r| Ok(format!("'{}'", state.backend(*r)?.name)))
+            .collect::<Result<_, Error>>()?;
+        let name = &state.backend(id)?.name;
+        let held = format!("of tablet {tablet} of '{partition}'");
+        let text = if others.is_empty() {
+            format!("backend '{name}' holds the only replica {held}, drop the partition first")
+        } else {
+            format!(
+                "backend '{name}' holds the last replica {held} that may be read: the others are \
+                 on backends that are not alive ({}), bring one back or drop the partition first",
+                others.join(", ")
+            )
+        };
+        Err(Error::new(ErrorKind::Invalid, text))
     }
 
     pub(super) fn placement(&self, state: &State) -> Placement {
@@ -379,13 +410,5 @@ fn check_droppable(state: &State, name: &str) -> Result<u64, Error> {
     if let Some((op, _)) = restored {
         return refuse(ErrorKind::Busy, format!("is used by job {op}"));
     }
-    let only = state.tablets.iter().find(|(_, t)| t.replicas == [id]);
-    match only {
-        Some((tablet, found)) => {
-            let partition = state.full_partition_name(found.partition);
-            let text = format!("holds the only replica of tablet {tablet} of '{partition}'");
-            refuse(ErrorKind::Invalid, text)
-        }
-        None => Ok(id),
-    }
+    Ok(id)
 }

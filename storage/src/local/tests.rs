@@ -572,6 +572,54 @@ fn a_backend_with_the_only_replica_is_not_dropped() {
 }
 
 #[test]
+fn a_backend_with_the_last_readable_replica_is_not_dropped() {
+    let mut bench = Bench::new();
+    let s = bench.s();
+    s.create_database("db").unwrap();
+    let p1 = vec![range("p1", "1", "2")];
+    s.create_table("db", "t", range_table(), p1).unwrap();
+    let tablets = s.table_tablets("db", "t", None).unwrap();
+    let [gone, kept] = tablets[0].replicas.as_slice() else {
+        panic!("{:?}", tablets[0].replicas)
+    };
+    let (gone, kept) = (gone.backend_name.clone(), kept.backend_name.clone());
+    let folder = bench.root().join("backends").join(&gone);
+    let away = bench.dir.path().join("away");
+    bench.storage = None;
+    fs::rename(&folder, &away).unwrap();
+    bench.reopen();
+    let e = bench.s().drop_backend(&kept).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Invalid);
+    for part in [
+        format!("'{kept}' holds the last replica of tablet "),
+        format!("not alive ('{gone}'), bring one back"),
+        "p1".to_owned(),
+    ] {
+        assert!(e.message().contains(&part), "{part}: {e}");
+    }
+    assert!(bench.s().backends().unwrap().iter().any(|b| b.name == kept));
+    bench.storage = None;
+    fs::rename(&away, &folder).unwrap();
+    bench.reopen();
+    bench.s().drop_backend(&kept).unwrap();
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_dropped_while_others_hold_its_tablets() {
+    let mut bench = Bench::new();
+    let s = bench.s();
+    s.create_database("db").unwrap();
+    let p1 = vec![range("p1", "1", "2")];
+    s.create_table("db", "t", range_table(), p1).unwrap();
+    let folder = bench.root().join("backends/backend-2");
+    bench.storage = None;
+    fs::rename(&folder, bench.dir.path().join("away")).unwrap();
+    bench.reopen();
+    bench.s().drop_backend("backend-2").unwrap();
+    assert_eq!(bench.s().backends().unwrap().len(), 2);
+}
+
+#[test]
 fn a_second_opening_of_the_folder_is_refused() {
     let bench = Bench::new();
     let again = LocalStorage::open(bench.root(), Options::default());
