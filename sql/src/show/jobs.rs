@@ -132,7 +132,7 @@ fn backup_row(view: &BackupView, progress: &[TaskProgress], clock: Clock<'_>) ->
     ];
     row.extend(work_columns(job, progress));
     row.extend([Some(job.repository.clone()), Some(view.timestamp.clone())]);
-    row.extend(figures(job, clock));
+    row.extend(figures(job));
     row.push(view.root.clone());
     row
 }
@@ -160,7 +160,7 @@ fn restore_row(view: &RestoreView, progress: &[TaskProgress], clock: Clock<'_>) 
     ];
     row.extend(work_columns(job, progress));
     row.push(Some(job.repository.clone()));
-    row.extend(figures(job, clock));
+    row.extend(figures(job));
     row
 }
 
@@ -176,14 +176,9 @@ fn work_columns(job: &JobCommon, progress: &[TaskProgress]) -> [Option<String>; 
 }
 
 /// Tablets, Files, DataSize, moved bytes, ReusedBytes, Objects, Tasks, ElapsedSeconds.
-fn figures(job: &JobCommon, clock: Clock<'_>) -> [Option<String>; 8] {
-    let elapsed = match job.finished_ms {
-        Some(_) => job.elapsed_ms,
-        // The view is as old as the last event; a running job has run on since.
-        None => job
-            .elapsed_ms
-            .max(clock.now_ms.saturating_sub(job.created_ms)),
-    };
+///
+/// The time is the engine's own, as of the job's last event: a wall clock may be set while it runs.
+fn figures(job: &JobCommon) -> [Option<String>; 8] {
     [
         Some(job.tablets.to_string()),
         Some(job.files.to_string()),
@@ -192,6 +187,6 @@ fn figures(job: &JobCommon, clock: Clock<'_>) -> [Option<String>; 8] {
         Some(job.reused_bytes.to_string()),
         Some(job.moved_objects.to_string()),
         Some(format!("{}/{}", job.tasks_done, job.tasks_total)),
-        Some(text::seconds(elapsed)),
+        Some(text::seconds(job.elapsed_ms)),
     ]
 }
