@@ -204,10 +204,12 @@ pub enum Statement {
         /// What to show of it.
         tail: Tail,
     },
-    /// `SHOW TABLET id`
+    /// `SHOW TABLET id …`
     ShowTablet {
         /// The tablet.
         id: u64,
+        /// What to show of it.
+        tail: Tail,
     },
     /// `SHOW TABLET[S] FROM name [PARTITION (p, …)] …`
     ShowTablets {
@@ -267,6 +269,7 @@ impl Statement {
             | Self::ShowDatabases(tail)
             | Self::ShowTables { tail, .. }
             | Self::ShowPartitions { tail, .. }
+            | Self::ShowTablet { tail, .. }
             | Self::ShowTablets { tail, .. } => Some(tail),
             Self::ShowBackup(show) | Self::ShowRestore(show) => Some(&show.tail),
             Self::ShowSnapshot(show) => Some(&show.tail),
@@ -285,6 +288,7 @@ impl Statement {
             Self::ShowDatabases(_) => "Database",
             // SHOW TABLES names its only column after the database; the first column stands for it.
             Self::ShowTables { .. } => "",
+            Self::ShowTablet { .. } => "TableName",
             Self::ShowTablets { .. } => "TabletId",
             _ => "Name",
         }

@@ -480,6 +480,13 @@ fn show_tablet() {
     let table = show::tablet(&place);
     check("tablet", &table);
     assert!(parse_one(table.value(0, "DetailCmd").unwrap()).is_ok());
+    let shown = |tail: &str| {
+        let text = format!("SHOW TABLET 9 {tail}");
+        arranged(&text, show::tablet(&place)).rows.len()
+    };
+    assert_eq!(shown("WHERE DbName = 'shop' ORDER BY TableName LIMIT 1"), 1);
+    assert_eq!((shown("WHERE DbName = 'other'"), shown("LIMIT 0")), (0, 0));
+    assert_eq!((shown("LIKE 'ord%'"), shown("LIKE 'x'")), (1, 0));
 }
 
 #[test]

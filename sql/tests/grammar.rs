@@ -158,6 +158,10 @@ fn every_statement_is_known_by_its_name() {
         ),
         ("SHOW TABLET 10001", "SHOW TABLET"),
         (
+            "SHOW TABLET 10001 WHERE DbName = 'd' ORDER BY TableName DESC LIMIT 1",
+            "SHOW TABLET",
+        ),
+        (
             "SHOW TABLET FROM d.t PARTITION (p) WHERE BackendId = 2",
             "SHOW TABLET FROM",
         ),

@@ -59,7 +59,7 @@ impl Session<'_> {
             Statement::ShowPartitions { table, .. } => {
                 Ok(show::partitions(&self.table_info(table)?, clock))
             }
-            Statement::ShowTablet { id } => self.show_tablet(TabletId(*id)),
+            Statement::ShowTablet { id, .. } => self.show_tablet(TabletId(*id)),
             Statement::ShowTablets {
                 table, partitions, ..
             } => self.show_tablets(table, partitions),

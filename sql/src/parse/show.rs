@@ -106,6 +106,7 @@ fn tablet(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     match cursor.peek() {
         Some(Token::Number(..)) => Ok(Statement::ShowTablet {
             id: cursor.integer("the id of a tablet")?,
+            tail: Tail::parse(cursor)?,
         }),
         _ => Err(cursor.unexpected("the id of a tablet or FROM")),
     }

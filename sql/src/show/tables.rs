@@ -2,8 +2,9 @@
 //! then ours; 10 for one tablet).
 //!
 //! Sizes are plain numbers of bytes, so that they add up: a partition's DataSize counts one
-//! replica, its StorageSize all of them, and the DataSize of its tablets' rows, one per replica,
-//! sums up to StorageSize. RowCount is 0: rows are unknown. Ours are, of a partition: Tablets,
+//! replica, its StorageSize as many as ReplicationNum wants, and the DataSize of its tablets' rows,
+//! one per replica, sums up to StorageSize until a dropped backend took replicas along; it is the
+//! less by theirs from then on. RowCount is 0: rows are unknown. Ours are, of a partition: Tablets,
 //! Files, RestoreJob (the job that holds it); of a tablet: PartitionName, Bucket, Files.
 
 use holdfast_storage::model::{
