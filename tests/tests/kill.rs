@@ -12,7 +12,7 @@
     clippy::print_stdout
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -32,8 +32,9 @@ use holdfast_tests::traffic::{Traffic, appending, is_content};
 use holdfast_tests::{Node, assert_finished, backup, restore};
 
 const CHILD: &str = "HOLDFAST_KILL_CHILD";
-/// The most objects that a node of default size has in flight: four tasks of four threads.
-const IN_FLIGHT: usize = 16;
+/// The most objects that a node of default size has in flight: all tasks that move bytes share 4
+/// threads, and while tasks join, those of a task that was alone finish their object beside them.
+const IN_FLIGHT: usize = 8;
 /// Works that a journal names by number.
 const WORKS: [Work; 17] = [
     Work::Pin,
@@ -239,6 +240,8 @@ struct Tally {
     bytes: u64,
     again: u64,
     in_flight_most: usize,
+    /// The most objects of one killed process that had to be fetched again.
+    lost_most: usize,
 }
 
 /// One job over several processes.
@@ -475,20 +478,39 @@ impl Round<'_> {
         }
     }
 
-    /// Counts what a restore fetched more than once.
-    fn count_fetched_again(&self, tally: &mut Tally) {
-        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-        for name in &self.children {
+    /// Of what one process had fetched, a later one fetches again only what was in flight: a whole
+    /// object at most per thread, even where several of its pieces had arrived.
+    fn check_fetched_again(&self, tally: &mut Tally) {
+        let mut last: BTreeMap<String, usize> = BTreeMap::new();
+        let mut lost: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        for (n, name) in self.children.iter().enumerate() {
             let log = self.root().join(format!("traffic-{name}"));
             let traffic = Traffic::read(&log, "get", |name| {
                 name.contains("/objects/") || name.contains("/packs/")
             });
             for (piece, bytes) in traffic.done.iter().chain(&traffic.open) {
-                tally.again += if seen.contains_key(piece) { *bytes } else { 0 };
+                let Some(before) = last.insert(piece.clone(), n).filter(|before| *before < n)
+                else {
+                    continue;
+                };
+                tally.again += bytes;
+                let (object, _) = piece.rsplit_once('@').unwrap();
+                lost.entry(before).or_default().insert(object.to_owned());
             }
-            tally.bytes += traffic.bytes();
+            assert!(
+                traffic.open.len() <= IN_FLIGHT,
+                "in flight: {:?}",
+                traffic.open
+            );
             tally.in_flight_most = tally.in_flight_most.max(traffic.open.len());
-            seen.extend(traffic.done);
+            tally.bytes += traffic.bytes();
+        }
+        for (n, objects) in lost {
+            assert!(
+                objects.len() <= IN_FLIGHT,
+                "of process {n} fetched again: {objects:?}"
+            );
+            tally.lost_most = tally.lost_most.max(objects.len());
         }
     }
 }
@@ -529,19 +551,21 @@ fn soak(kind: JobKind, rounds: u64) {
         round.run(&mut dice, &usual, kills, &mut tally);
         match kind {
             JobKind::Backup => round.check_sent_again(&mut tally),
-            JobKind::Restore => round.count_fetched_again(&mut tally),
+            JobKind::Restore => round.check_fetched_again(&mut tally),
         }
         round.check_end(&mut tally);
         tally.jobs += 1;
     }
     let mut text = format!(
-        "{kind:?}: {} jobs, {} kills, {} cancelled, a job takes {} ms, most in flight at a kill {}, {} bytes moved, \
-         {} of them again, {clean} bytes fetched without a kill; last event before the kill:",
+        "{kind:?}: {} jobs, {} kills, {} cancelled, a job takes {} ms, most in flight at a kill {}, \
+         at most {} objects of a process fetched again, {} bytes moved, {} of them again, \
+         {clean} bytes fetched without a kill; last event before the kill:",
         tally.jobs,
         tally.kills,
         tally.cancelled,
         usual.time.as_millis(),
         tally.in_flight_most,
+        tally.lost_most,
         tally.bytes,
         tally.again,
     );
