@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use holdfast_broker::{
     Broker, Calls, Fault, FaultPlan, FaultRule, Record, Recorder, Request, Trouble, When,
 };
-use holdfast_engine::{JobKind, JobView, RefusalCode, Replication, RepositoryAccess, Selection};
-use holdfast_storage::Storage;
+use holdfast_engine::{
+    Clean, JobId, JobKind, JobView, RefusalCode, Replication, RepositoryAccess, Selection,
+};
+use holdfast_storage::{AllowLoad, LoadRequest, Storage};
 use holdfast_tests::{
     Node, assert_finished, backup, noise, odd_files, refused, repository, restore, table, tree,
 };
@@ -439,4 +441,213 @@ fn a_damaged_replica_is_left_for_another() {
     let stamp = node.timestamp("repo", "s1");
     assert_finished(&node.restore(&restore("s1", &stamp)));
     assert!(node.content("db", "t") == before);
+}
+
+#[test]
+fn a_table_moves_partition_by_partition_each_with_its_own_replication() {
+    let place = Place::new();
+    let remote = place.dir("remote");
+    let (before, stamp) = {
+        let old = Node::open(&place.dir("old"));
+        for (partition, seed) in [("p1", 1), ("p2", 2)] {
+            let files = place.dir(partition);
+            odd_files(&files, 40, seed * 1_000);
+            old.load("t", Some(partition), &files, 2);
+        }
+        old.repository("repo", &remote);
+        assert_finished(&old.backup("s1"));
+        (old.content("db", "t"), old.timestamp("repo", "s1"))
+    };
+    let new = Node::open(&place.dir("new"));
+    new.engine
+        .create_repository(&repository("repo", &remote, RepositoryAccess::ReadOnly))
+        .unwrap();
+    let mut request = restore("s1", &stamp);
+    for (partition, count) in [("p1", 1), ("p2", 3)] {
+        request.selection = Selection::Only(vec![table("t", &[partition])]);
+        request.replication = Replication::Fixed(count);
+        assert_finished(&new.restore(&request));
+    }
+    assert!(new.content("db", "t") == before);
+    let tables = new.storage.tables("db").unwrap();
+    assert_eq!(tables.len(), 1);
+    let counts: Vec<_> = tables[0]
+        .partitions
+        .iter()
+        .map(|partition| (partition.meta.name.as_str(), partition.meta.replication_num))
+        .collect();
+    assert_eq!(counts, [("p1", 1), ("p2", 3)]);
+}
+
+/// A node whose remote has the troubles of a plan, with a snapshot `s1` of tables `t` (partitions
+/// `p1` and `p2`) and `u`, after which `p1` got other data; the snapshot's timestamp.
+fn changed_since_backup(place: &Place, troubles: &FaultPlan) -> (Node, String) {
+    let plan = troubles.clone();
+    let node = Node::open_with(
+        &place.dir("node"),
+        Arc::new(move |broker| Arc::new(Fault::new(broker, plan.clone())) as Arc<dyn Broker>),
+    );
+    for (name, partition) in [("t", Some("p1")), ("t", Some("p2")), ("u", None)] {
+        load_one(place, &node, name, partition, 5_000_000).unwrap();
+    }
+    node.repository("repo", &place.dir("remote"));
+    assert_finished(&node.backup("s1"));
+    let p1 = ["p1".to_owned()];
+    node.storage.truncate_table("db", "t", Some(&p1)).unwrap();
+    load_one(place, &node, "t", Some("p1"), 100).unwrap();
+    let stamp = node.timestamp("repo", "s1");
+    (node, stamp)
+}
+
+/// Loads one file of so many bytes, the same for the same place and length.
+fn load_one(
+    place: &Place,
+    node: &Node,
+    name: &str,
+    partition: Option<&str>,
+    len: usize,
+) -> Result<(), holdfast_storage::Error> {
+    let what = format!("{name}-{}-{len}", partition.unwrap_or("all"));
+    let files = place.dir(&what);
+    let seed = what.bytes().map(u64::from).sum();
+    std::fs::write(files.join(&what), noise(seed, len)).unwrap();
+    let mut request = LoadRequest::new("db", name, vec![files]);
+    request.partition = partition.map(str::to_owned);
+    request.buckets = 3;
+    request.replication_num = 1;
+    node.storage.load(&request).map(|_| ())
+}
+
+type Files = std::collections::BTreeMap<String, Vec<u8>>;
+
+/// Every table's name, partitions and content.
+fn everything(node: &Node) -> Vec<(String, Vec<String>, Files)> {
+    let tables = node.storage.tables("db").unwrap();
+    tables
+        .into_iter()
+        .map(|table| {
+            let names = table.partitions.into_iter().map(|p| p.meta.name).collect();
+            let content = node.content("db", &table.name);
+            (table.name, names, content)
+        })
+        .collect()
+}
+
+/// Names of tables and of the partitions of `t`.
+fn names(node: &Node) -> (Vec<String>, Vec<String>) {
+    let all = everything(node);
+    let t = all.iter().find(|(name, ..)| name == "t").unwrap();
+    let partitions = t.1.clone();
+    (all.into_iter().map(|(name, ..)| name).collect(), partitions)
+}
+
+fn until_downloading(node: &Node, job: JobId) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let view = node.engine.wait(job, Duration::ZERO).unwrap();
+        if view.state_name() == "DOWNLOADING" {
+            return;
+        }
+        assert!(!view.has_ended() && Instant::now() < deadline, "{view:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_a_restore_cleans_is_gone_once_it_finished_and_untouched_unless_it_did() {
+    let place = Place::new();
+    let troubles = FaultPlan::new(5);
+    let (node, stamp) = changed_since_backup(&place, &troubles);
+    let extras = |len: usize| {
+        load_one(&place, &node, "t", Some("p3"), len).unwrap();
+        load_one(&place, &node, "extra", None, len).unwrap();
+    };
+    extras(200);
+    let before = everything(&node);
+    let mut request = restore("s1", &stamp);
+    request.clean = Clean {
+        tables: true,
+        partitions: true,
+    };
+
+    let denied = Trouble::Fail(holdfast_broker::ErrorClass::Denied);
+    troubles.add(FaultRule::on(Request::Get, When::Always, denied).named("/objects/"));
+    assert_eq!(node.restore(&request).state_name(), "CANCELLED");
+    assert!(everything(&node) == before, "after a failed restore");
+
+    troubles.clear();
+    troubles.add(FaultRule::on(Request::Get, When::Always, Trouble::Hang).named("/objects/"));
+    let job = node.engine.restore(&request).unwrap();
+    until_downloading(&node, job);
+    node.engine.cancel(JobKind::Restore, "db").unwrap();
+    assert_eq!(node.ended(job).state_name(), "CANCELLED");
+    assert!(everything(&node) == before, "after a cancelled restore");
+    troubles.clear();
+
+    let cleans = [(false, false), (false, true), (true, false), (true, true)];
+    for (len, (tables, partitions)) in (201..).zip(cleans) {
+        extras(len);
+        request.clean = Clean { tables, partitions };
+        assert_finished(&node.restore(&request));
+        let (left_tables, left_partitions) = names(&node);
+        let has = |names: &[String], name: &str| names.iter().any(|n| n == name);
+        assert_eq!(has(&left_tables, "extra"), !tables, "{left_tables:?}");
+        assert_eq!(
+            has(&left_partitions, "p3"),
+            !partitions,
+            "{left_partitions:?}"
+        );
+        for kept in ["t", "u"] {
+            assert!(has(&left_tables, kept), "{left_tables:?}");
+        }
+        assert_eq!(left_partitions[..2], ["p1", "p2"]);
+    }
+    let files: usize = everything(&node)
+        .iter()
+        .map(|(.., files)| files.len())
+        .sum();
+    assert_eq!(files, 3, "what the snapshot holds and nothing else");
+}
+
+#[test]
+fn loads_beside_a_restore_are_refused_unless_allowed_and_into_what_it_does_not_touch() {
+    let place = Place::new();
+    let troubles = FaultPlan::new(6);
+    let (node, stamp) = changed_since_backup(&place, &troubles);
+    let mut request = restore("s1", &stamp);
+    request.selection = Selection::Only(vec![table("t", &["p1"])]);
+    let refused_by = |job: JobId, partition: &str| {
+        let error = load_one(&place, &node, "t", Some(partition), 400).unwrap_err();
+        assert_eq!(error.kind(), holdfast_storage::ErrorKind::Busy, "{error}");
+        let text = error.to_string();
+        assert!(text.ends_with(&format!("by job {job}")), "{text}");
+    };
+    let before = everything(&node);
+
+    troubles.add(FaultRule::on(Request::Get, When::Always, Trouble::Hang).named("/objects/"));
+    let job = node.engine.restore(&request).unwrap();
+    until_downloading(&node, job);
+    refused_by(job, "p1");
+    refused_by(job, "p2");
+    // A table that is no part of the job is free in any case.
+    load_one(&place, &node, "u", None, 400).unwrap();
+    node.engine.cancel(JobKind::Restore, "db").unwrap();
+    assert_eq!(node.ended(job).state_name(), "CANCELLED");
+    assert!(node.content("db", "t") == before[0].2);
+
+    troubles.clear();
+    let slow = Trouble::Delay(Duration::from_secs(2));
+    troubles.add(FaultRule::on(Request::Get, When::Always, slow).named("/objects/"));
+    request.allow_load = AllowLoad::UntouchedPartitions;
+    let job = node.engine.restore(&request).unwrap();
+    until_downloading(&node, job);
+    refused_by(job, "p1");
+    load_one(&place, &node, "t", Some("p2"), 400).unwrap();
+    let view = node.engine.wait(job, Duration::ZERO).unwrap();
+    assert!(!view.has_ended(), "the test came too late");
+    assert_finished(&node.ended(job));
+    let content = node.content("db", "t");
+    let found: Vec<&str> = content.keys().map(String::as_str).collect();
+    let expected = ["p1/t-p1-5000000", "p2/t-p2-400", "p2/t-p2-5000000"];
+    assert_eq!(found, expected, "the load and the restore");
 }
