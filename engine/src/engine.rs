@@ -120,6 +120,7 @@ impl Engine {
         let registry = Arc::new(Registry::new(
             Arc::clone(&parts.brokers),
             Arc::clone(&parts.vault),
+            Arc::clone(&parts.clock),
             Arc::clone(&published),
         ));
         registry.update(state.repositories.values());
@@ -354,6 +355,13 @@ impl Engine {
     pub fn repository(&self, name: &str) -> Result<holdfast_repository::Repository, Refusal> {
         let id = crate::submit::repository(self, name)?;
         crate::submit::open_repository(self, id)
+    }
+
+    /// Why the repository could not be connected to or opened the last time that was tried: when (wall time in ms
+    /// since the epoch) and in words. `None` where that went well, was not tried since this opening, or where no
+    /// repository has that name. Never talks to the remote; what fails in an open repository is not told here.
+    pub fn repository_problem(&self, name: &str) -> Option<(u64, String)> {
+        self.registry.problem(name)
     }
 
     /// Stops taking statements, asks every worker to let go, and joins the threads. Jobs go on at the next opening.

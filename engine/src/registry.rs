@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::ids::{JobId, RepositoryId};
 use crate::order::{Failure, FailureClass, StatusCode};
 use crate::published::Published;
-use crate::seams::{Brokers, Vault};
+use crate::seams::{Brokers, Clock, Vault};
 use crate::spec::RepositoryAccess;
 use crate::state::RepositoryRecord;
 use crate::work::Repositories;
@@ -18,12 +18,15 @@ use crate::work::Repositories;
 struct Entry {
     record: Arc<RepositoryRecord>,
     opened: Option<Repository>,
+    /// Wall time in ms and words of the last opening that failed, until one succeeds.
+    problem: Option<(u64, String)>,
 }
 
 /// The repositories that the journal knows.
 pub(crate) struct Registry {
     brokers: Arc<dyn Brokers>,
     vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
     published: Arc<Published>,
     entries: Mutex<BTreeMap<RepositoryId, Entry>>,
 }
@@ -32,27 +35,33 @@ impl Registry {
     pub(crate) fn new(
         brokers: Arc<dyn Brokers>,
         vault: Arc<dyn Vault>,
+        clock: Arc<dyn Clock>,
         published: Arc<Published>,
     ) -> Self {
         Self {
             brokers,
             vault,
+            clock,
             published,
             entries: Mutex::new(BTreeMap::new()),
         }
     }
 
-    /// Takes over what the state knows now; connections of repositories that stay are kept.
+    /// Takes over what the state knows now; connections and problems of repositories that stay are kept.
     pub(crate) fn update<'a>(&self, records: impl Iterator<Item = &'a Arc<RepositoryRecord>>) {
         let mut entries = self.entries.lock();
         let mut old = std::mem::take(&mut *entries);
         for record in records {
-            let opened = old.remove(&record.id).and_then(|entry| entry.opened);
+            let (opened, problem) = match old.remove(&record.id) {
+                Some(entry) => (entry.opened, entry.problem),
+                None => (None, None),
+            };
             entries.insert(
                 record.id,
                 Entry {
                     record: Arc::clone(record),
                     opened,
+                    problem,
                 },
             );
         }
@@ -62,7 +71,41 @@ impl Registry {
     pub(crate) fn keep(&self, id: RepositoryId, repository: Repository) {
         if let Some(entry) = self.entries.lock().get_mut(&id) {
             entry.opened = Some(repository);
+            entry.problem = None;
         }
+    }
+
+    /// Why the repository could not be opened the last time it was tried, and when (wall ms).
+    pub(crate) fn problem(&self, name: &str) -> Option<(u64, String)> {
+        let entries = self.entries.lock();
+        let mut entries = entries.values();
+        entries
+            .find(|entry| entry.record.name == name)
+            .and_then(|entry| entry.problem.clone())
+    }
+
+    fn note(&self, id: RepositoryId, failure: &Failure) {
+        // A worker that was asked to let go says nothing about the repository.
+        if failure.class == FailureClass::Stopped {
+            return;
+        }
+        let now = self.clock.wall_ms();
+        if let Some(entry) = self.entries.lock().get_mut(&id)
+            // Another thread may have opened it meanwhile.
+            && entry.opened.is_none()
+        {
+            entry.problem = Some((now, failure.message.clone()));
+        }
+    }
+
+    fn connect(&self, context: &Context, record: &RepositoryRecord) -> Result<Repository, Failure> {
+        let properties = self.properties(record)?;
+        let broker = self
+            .brokers
+            .connect(record.broker.as_deref(), &record.location, &properties)
+            // CREATE REPOSITORY has connected with just these words, so what fails now may heal.
+            .map_err(|text| Failure::retry(format!("repository '{}': {text}", record.name)))?;
+        open(context, broker, record)
     }
 
     fn properties(&self, record: &RepositoryRecord) -> Result<BTreeMap<String, String>, Failure> {
@@ -131,13 +174,9 @@ impl Repositories for Registry {
             }
             Arc::clone(&entry.record)
         };
-        let properties = self.properties(&record)?;
-        let broker = self
-            .brokers
-            .connect(record.broker.as_deref(), &record.location, &properties)
-            // CREATE REPOSITORY has connected with just these words, so what fails now may heal.
-            .map_err(|text| Failure::retry(format!("repository '{}': {text}", record.name)))?;
-        let opened = open(context, broker, &record)?;
+        let opened = self
+            .connect(context, &record)
+            .inspect_err(|failure| self.note(id, failure))?;
         self.keep(id, opened.clone());
         Ok(opened)
     }
@@ -187,17 +226,31 @@ fn is_secret(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use holdfast_broker::{BrokerExt, MemoryBroker, ObjectName};
+    use holdfast_journal::{Journal, MemoryJournal};
 
     use super::*;
+    use crate::engine::{Engine, Parts};
+    use crate::event::Event;
     use crate::host::NoSecrets;
+    use crate::refusal::RefusalCode;
+    use crate::spec::RepositoryRequest;
+    use crate::testing::{ManualClock, MemoryStorage};
 
     #[test]
     fn a_repository_that_is_gone_is_not_made_anew() {
         let remote = MemoryBroker::new();
         let other = remote.clone();
         let brokers = move |_: &str| Ok(Arc::new(other.clone()) as Arc<dyn Broker>);
-        let registry = Registry::new(Arc::new(brokers), Arc::new(NoSecrets), Arc::default());
+        let clock = Arc::new(ManualClock::new());
+        let registry = Registry::new(
+            Arc::new(brokers),
+            Arc::new(NoSecrets),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::default(),
+        );
         let record = |access| {
             Arc::new(RepositoryRecord {
                 id: RepositoryId(7),
@@ -220,13 +273,58 @@ mod tests {
                 failure.message
             );
             assert_eq!(remote.counts().objects, 0);
+            let problem = (clock.wall_ms(), failure.message);
+            assert_eq!(registry.problem("repo"), Some(problem));
+            assert_eq!(registry.problem("another"), None);
+            clock.advance(10);
         }
         let made = Mode::ReadWrite { created_at_ms: 1 };
         Repository::open(&Context::new(), Arc::new(remote.clone()), "repo", made).unwrap();
         registry.update([record(RepositoryAccess::ReadWrite)].iter());
         let opened = registry.get(&Context::new(), RepositoryId(7)).unwrap();
         assert!(!opened.is_read_only());
+        assert_eq!(registry.problem("repo"), None);
         let info = ObjectName::parse("__holdfast_repository_repo/__repo_info").unwrap();
         assert!(remote.exists(&Context::new(), &info).unwrap());
+    }
+
+    #[test]
+    fn an_engine_tells_a_repositorys_problem_until_it_opens_again() {
+        let journal: Arc<dyn Journal<Event>> = Arc::new(MemoryJournal::new());
+        let (remote, up) = (MemoryBroker::new(), Arc::new(AtomicBool::new(true)));
+        let open = || {
+            let (remote, up) = (remote.clone(), Arc::clone(&up));
+            let brokers = move |_: &str| match up.load(Ordering::SeqCst) {
+                true => Ok(Arc::new(remote.clone()) as Arc<dyn Broker>),
+                false => Err("no route to the host".to_owned()),
+            };
+            let mut parts = Parts::new(
+                Arc::clone(&journal),
+                Arc::new(MemoryStorage::new(1)),
+                Arc::new(MemoryBroker::new()),
+                Arc::new(brokers),
+            );
+            parts.clock = Arc::new(ManualClock::new());
+            Engine::open(parts).unwrap()
+        };
+        let engine = open();
+        let request = RepositoryRequest::new("repo", "memory://");
+        engine.create_repository(&request).unwrap();
+        assert_eq!(engine.repository_problem("repo"), None);
+        drop(engine);
+
+        let engine = open();
+        up.store(false, Ordering::SeqCst);
+        assert_eq!(engine.repository_problem("repo"), None);
+        let refusal = engine.repository("repo").unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::RepositoryUnusable);
+        let problem = "repository 'repo': no route to the host".to_owned();
+        assert_eq!(
+            engine.repository_problem("repo"),
+            Some((ManualClock::new().wall_ms(), problem))
+        );
+        up.store(true, Ordering::SeqCst);
+        engine.repository("repo").unwrap();
+        assert_eq!(engine.repository_problem("repo"), None);
     }
 }

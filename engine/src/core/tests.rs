@@ -107,6 +107,7 @@ impl Bench {
         let registry = Arc::new(Registry::new(
             Arc::new(Nothing),
             Arc::new(Nothing),
+            Arc::new(crate::testing::ManualClock::new()),
             Arc::clone(&published),
         ));
         let executor = Arc::new(Scripted::default());
