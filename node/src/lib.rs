@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod exit;
 mod folder;
+mod guard;
 mod host;
 mod interrupt;
 mod journal_cmd;

@@ -5,11 +5,12 @@ mod show;
 
 use holdfast_engine::{JobId, JobKind};
 use holdfast_sql::{
-    Code, Parsed, ResultTable, SqlError, Statement, TableName, database_or_session, parse_one,
-    privilege,
+    AddedPartition, Code, Parsed, ResultTable, SqlError, Statement, TableName, database_or_session,
+    parse_one, privilege,
 };
 use holdfast_storage::{ErrorKind, Storage};
 
+use crate::guard;
 use crate::node::Node;
 
 pub(crate) use show::jobs_table;
@@ -107,6 +108,7 @@ impl<'a> Session<'a> {
             Statement::DropTable { table, if_exists } => {
                 self.named(table).and_then(|(db, table)| {
                     self.check_database(&db)?;
+                    self.check_unclaimed(&db, &table)?;
                     unless(
                         *if_exists,
                         ErrorKind::NotFound,
@@ -116,21 +118,12 @@ impl<'a> Session<'a> {
             }
             Statement::TruncateTable { table, partitions } => {
                 self.named(table).and_then(|(db, table)| {
+                    self.check_unclaimed(&db, &table)?;
                     let some = (!partitions.is_empty()).then_some(partitions.as_slice());
                     Ok(storage.truncate_table(&db, &table, some)?)
                 })
             }
-            Statement::AddPartition { table, partition } => {
-                self.named(table).and_then(|(db, table)| {
-                    let details = storage.table_details(&db, &table)?;
-                    let there: Vec<_> = details.partitions.into_iter().map(|p| p.meta).collect();
-                    if partition.if_not_exists && there.iter().any(|p| p.name == partition.name) {
-                        return Ok(());
-                    }
-                    let meta = partition.resolve(&details.schema, &there)?;
-                    Ok(storage.add_partition(&db, &table, meta)?)
-                })
-            }
+            Statement::AddPartition { table, partition } => self.add_partition(table, partition),
             Statement::DropPartition {
                 table,
                 partition,
@@ -139,6 +132,7 @@ impl<'a> Session<'a> {
                 self.named(table).and_then(|(db, table)| {
                     // IF EXISTS is about the partition; a missing table is an error all the same.
                     storage.table_details(&db, &table)?;
+                    self.check_unclaimed(&db, &table)?;
                     let dropped = storage.drop_partition(&db, &table, partition);
                     unless(*if_exists, ErrorKind::NotFound, dropped)
                 })
@@ -204,7 +198,23 @@ impl<'a> Session<'a> {
         Ok(Outcome::default())
     }
 
+    fn add_partition(&self, table: &TableName, partition: &AddedPartition) -> Result<(), SqlError> {
+        let (db, table) = self.named(table)?;
+        let storage = &self.node.storage;
+        let details = storage.table_details(&db, &table)?;
+        let there: Vec<_> = details.partitions.into_iter().map(|p| p.meta).collect();
+        if partition.if_not_exists && there.iter().any(|p| p.name == partition.name) {
+            return Ok(());
+        }
+        self.check_unclaimed(&db, &table)?;
+        let meta = partition.resolve(&details.schema, &there)?;
+        Ok(storage.add_partition(&db, &table, meta)?)
+    }
+
     fn drop_database(&mut self, name: &str, if_exists: bool) -> Answer {
+        if self.check_database(name).is_ok() {
+            guard::check_database(&self.node.engine.views(), name)?;
+        }
         let dropped = self.node.storage.drop_database(name);
         unless(if_exists, ErrorKind::NotFound, dropped)?;
         if self.database.as_deref() == Some(name) {
@@ -235,6 +245,15 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         Err(SqlError::unknown_database(name))
+    }
+
+    /// Refuses where a restore that has not ended claims the table. One that is not there yet is
+    /// left to the tables, which say so.
+    fn check_unclaimed(&self, database: &str, table: &str) -> Result<(), SqlError> {
+        match self.node.storage.table_details(database, table) {
+            Ok(_) => guard::check_table(&self.node.engine.views(), database, table),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The database and table that a statement means.

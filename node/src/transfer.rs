@@ -3,13 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_storage::{ExportRequest, LoadRequest, Progress};
+use holdfast_sql::{Code, SqlError};
+use holdfast_storage::{ExportRequest, LoadRequest, LocalStorage, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use parking_lot::Mutex;
 
 use crate::cli::{ExportArgs, LoadArgs};
 use crate::exit::{Exit, Failure};
 use crate::folder::{Absent, Folder};
+use crate::guard;
 use crate::node::{open_storage, storage_failure};
 use crate::wait::bar_style;
 use crate::{out, text};
@@ -17,7 +19,11 @@ use crate::{out, text};
 /// Runs `holdfast load`.
 pub(crate) fn load(args: LoadArgs) -> Result<Exit, Failure> {
     let folder = Folder::hold(&args.data_dir, Absent::Make)?;
+    let partition = args.partition.as_ref().unwrap_or(&args.table.table);
+    let jobs = guard::views_of(&folder)?;
+    guard::check_load(&jobs, &args.table.database, &args.table.table, partition)?;
     let storage = open_storage(&folder, args.backends)?;
+    check_shape(&storage, &args, partition)?;
     let start = Instant::now();
     let meter = Meter::start("load");
     let show = |progress: Progress| meter.show(progress);
@@ -44,6 +50,35 @@ pub(crate) fn load(args: LoadArgs) -> Result<Exit, Failure> {
         text::rate(report.bytes, time),
     ));
     Ok(Exit::Done)
+}
+
+/// Refuses buckets and replicas that a partition, once made, does not take.
+fn check_shape(storage: &LocalStorage, args: &LoadArgs, partition: &str) -> Result<(), Failure> {
+    let (database, table) = (&args.table.database, &args.table.table);
+    // What is absent is made as asked for; what is wrong otherwise, the load itself says.
+    let Ok(details) = storage.table_details(database, table) else {
+        return Ok(());
+    };
+    let Some(there) = details.partitions.iter().find(|p| p.meta.name == partition) else {
+        return Ok(());
+    };
+    for (option, asked, has) in [
+        ("buckets", args.buckets, there.meta.buckets),
+        (
+            "replication-num",
+            args.replication_num,
+            there.meta.replication_num,
+        ),
+    ] {
+        if let Some(asked) = asked.filter(|asked| *asked != has) {
+            let text = format!(
+                "--{option} is {asked}, partition '{partition}' of '{database}.{table}' has {has} \
+                 (leave the option out to load into it)"
+            );
+            return Err(SqlError::new(Code::Invalid, text).into());
+        }
+    }
+    Ok(())
 }
 
 /// Runs `holdfast export`.

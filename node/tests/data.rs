@@ -178,3 +178,21 @@ fn a_damaged_file_is_never_exported() {
             .all(|(_, content)| content.len() != 10_000)
     );
 }
+
+#[test]
+fn a_partition_that_is_there_keeps_its_buckets_and_replicas() {
+    let world = World::new();
+    world.file("a", "1");
+    world.file("b", "2");
+    let load = ["load", "--data-dir", "node", "--table", "shop.orders"];
+    let run = |more: &[&str]| world.run(&[&load[..], more].concat());
+    run(&["--buckets", "4", "--replication-num", "2", "a"]).ok();
+    for (option, has) in [("--buckets", 4), ("--replication-num", 2)] {
+        let refused = run(&[option, "3", "b"]).refused(1, "INVALID");
+        let told = refused.err.contains(&format!("{option} is 3"))
+            && refused.err.contains(&format!("has {has}"));
+        assert!(told, "both values are named: {refused:#?}");
+    }
+    run(&["--buckets", "4", "--replication-num", "2", "b"]).ok();
+    assert_eq!(world.exported("shop.orders").len(), 2);
+}

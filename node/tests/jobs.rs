@@ -390,6 +390,61 @@ fn an_interrupted_wait_ends_with_130_and_the_job_goes_on_later() {
     assert_eq!(row["State"].as_str(), Some("FINISHED"));
 }
 
+#[test]
+fn what_an_accepted_restore_claims_is_neither_dropped_nor_loaded_into() {
+    let world = World::new();
+    world.shop(1_500_000, Some(500_000));
+    world.load("shop.other", "src/deep").ok();
+    world
+        .sql("BACKUP SNAPSHOT shop.monday TO r ON (orders)")
+        .ok();
+    // Nothing is left that the restore could take from here, so that it takes its time.
+    world.sql("TRUNCATE TABLE shop.orders").ok();
+    let stamp = world.timestamp("monday");
+    let restore = format!(
+        "RESTORE SNAPSHOT shop.monday FROM r ON (orders) \
+         PROPERTIES ('backup_timestamp' = '{stamp}')"
+    );
+    for (round, change) in [
+        "DROP TABLE shop.orders",
+        "TRUNCATE TABLE shop.orders",
+        "ALTER TABLE shop.orders DROP PARTITION orders",
+        "DROP DATABASE shop",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The job of the first round has not ended when the others run.
+        let statements = match round {
+            0 => format!("{restore}; {change}"),
+            _ => change.to_owned(),
+        };
+        let ended = world.sql_on("node", &statements, &["--no-wait"]);
+        let ended = ended.refused(1, "OBJECT_BUSY");
+        assert!(ended.err.contains("restored by job "), "{ended:#?}");
+    }
+    let load = world.load("shop.orders", "src/deep");
+    let load = load.refused(1, "OBJECT_BUSY");
+    assert!(load.err.contains("restored by job "), "{load:#?}");
+    world.load("shop.other", "src/big").ok();
+    world.sql("").ok();
+    world.load("shop.orders", "src/deep").ok();
+    world.sql("DROP TABLE shop.orders").ok();
+}
+
+#[test]
+fn snapshots_of_a_repository_out_of_reach_are_one_row_with_the_problem() {
+    let world = World::new();
+    world.shop(10_000, None);
+    fs::rename(world.path("repo"), world.path("away")).unwrap();
+    let row = world.sql("SHOW SNAPSHOT ON r").ok().row();
+    let status = row["Status"].as_str().unwrap();
+    assert!(status.starts_with("ERROR"), "{row:#?}");
+    world
+        .sql("SHOW SNAPSHOT ON lost")
+        .refused(1, "REPOSITORY_NOT_FOUND");
+}
+
 fn interrupted(mut child: std::process::Child) -> Option<i32> {
     let pid = child.id().to_string();
     assert!(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use holdfast_broker::Context;
-use holdfast_engine::{Clock as _, JobKind, JobView, ObjectRef};
+use holdfast_engine::{Clock as _, JobKind, JobView, ObjectRef, RefusalCode};
 use holdfast_repository::manifest::Root;
 use holdfast_repository::{LabelEntry, Repository};
 use holdfast_sql::show::{self, SnapshotDetail, SnapshotRow, TabletPlace, TabletRow};
@@ -143,7 +143,13 @@ impl Session<'_> {
 
     /// Failures of the remote side are rows, so that a listing shows what can be shown.
     fn show_snapshot(&self, show: &ShowSnapshot) -> Shown {
-        let repository = self.node.engine.repository(&show.repository)?;
+        let repository = match self.node.engine.repository(&show.repository) {
+            Ok(repository) => repository,
+            Err(refusal) if refusal.code == RefusalCode::RepositoryUnusable => {
+                return Ok(show::snapshots(&show.pick, &[problem_row(refusal.message)]));
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
         let context = Context::new();
         let rows = match repository.labels(&context) {
             Ok(labels) => labels
@@ -151,12 +157,7 @@ impl Session<'_> {
                 .filter(|entry| wanted(entry, &show.pick))
                 .map(|entry| snapshot_row(&repository, &context, entry, &show.pick))
                 .collect(),
-            Err(error) => {
-                vec![SnapshotRow {
-                    problem: Some(error.to_string()),
-                    ..Default::default()
-                }]
-            }
+            Err(error) => vec![problem_row(error.to_string())],
         };
         Ok(show::snapshots(&show.pick, &rows))
     }
@@ -200,6 +201,14 @@ fn tablet_rows(tablet: TabletDetails) -> impl Iterator<Item = TabletRow> {
         whole: replica.alive,
         path: Some(replica.path.display().to_string()),
     })
+}
+
+/// What stands for a listing that cannot be had.
+fn problem_row(problem: String) -> SnapshotRow {
+    SnapshotRow {
+        problem: Some(problem),
+        ..Default::default()
+    }
 }
 
 fn wanted(entry: &LabelEntry, pick: &SnapshotPick) -> bool {
