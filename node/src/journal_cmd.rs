@@ -11,6 +11,7 @@ use holdfast_journal::{
     Seq,
 };
 use holdfast_sql::Width;
+use holdfast_sql::secret::mask_location;
 use holdfast_storage::events::CatalogEvent;
 use serde_json::{Map, Value, json};
 
@@ -123,7 +124,7 @@ fn json_line(record: &Record<Event>, clock: &SystemClock) -> String {
     .to_string()
 }
 
-/// The payload with hashes as hex and sealed secrets left out: a dump goes into tickets.
+/// The payload with hashes as hex, secrets left out or masked: a dump goes into tickets.
 fn fields(event: &Event) -> Value {
     let value = serde_json::to_value(event).unwrap_or(Value::Null);
     let payload = match value {
@@ -141,6 +142,7 @@ fn readable(value: Value) -> Value {
                     Value::Array(sealed) if key == "properties" => {
                         json!(format!("{} sealed bytes", sealed.len()))
                     }
+                    Value::String(place) if key == "location" => json!(mask_location(&place)),
                     other => readable(other),
                 };
                 (key, value)

@@ -28,7 +28,7 @@ pub(crate) fn for_job(node: &Node, job: JobId) -> Result<Arc<JobView>, Failure> 
     let engine = &node.engine;
     let _asking = interrupt::Asking::start();
     let mut progress = Progress::start();
-    let mut left = false;
+    let (mut asked, mut left) = (false, false);
     loop {
         let Some(view) = engine.wait(job, BEAT) else {
             return Err(Failure::failed(
@@ -53,12 +53,13 @@ pub(crate) fn for_job(node: &Node, job: JobId) -> Result<Arc<JobView>, Failure> 
             );
             return Err(Failure::failed("UNAVAILABLE", text));
         }
-        if interrupt::taken() && !left {
+        if interrupt::taken() && !asked {
             progress.pause();
             match ask(&view) {
                 Answer::Cancel => {
-                    cancel(engine, &view);
-                    left = true;
+                    // A job that ends all the same is told as one that was waited for.
+                    asked = true;
+                    left = cancel(engine, &view);
                 }
                 Answer::Leave => {
                     out::note(format_args!(
@@ -162,10 +163,17 @@ fn terminal_lines() -> Option<Receiver<String>> {
     spawned.ok().map(|_| receiver)
 }
 
-fn cancel(engine: &Engine, view: &JobView) {
+/// Whether the engine has taken the cancel; it refuses for a job that is about to finish.
+fn cancel(engine: &Engine, view: &JobView) -> bool {
     match engine.cancel(view.kind(), &view.common().database) {
-        Ok(_) => out::note(format_args!("{} is being cancelled", title(view))),
-        Err(refusal) => out::note(format_args!("{}: {refusal}", title(view))),
+        Ok(_) => {
+            out::note(format_args!("{} is being cancelled", title(view)));
+            true
+        }
+        Err(refusal) => {
+            out::note(format_args!("{}: {refusal}", title(view)));
+            false
+        }
     }
 }
 

@@ -259,3 +259,20 @@ fn a_place_without_a_repository_is_said_to_be_one() {
     let ended = world.run(&args).refused(1, "REPOSITORY_UNUSABLE");
     assert!(ended.err.contains("'speed'"), "{ended:#?}");
 }
+
+#[test]
+fn a_dump_masks_the_secrets_in_a_location() {
+    let world = World::new();
+    let location = format!("file://{}?sas=hush", world.path("repo").display());
+    world
+        .sql(&format!(
+            "CREATE REPOSITORY r WITH BROKER ON LOCATION '{location}'"
+        ))
+        .ok();
+    for format in ["table", "json"] {
+        let dump = ["journal", "dump", "--data-dir", "node", "--format", format];
+        let dump = world.run(&dump).ok().out;
+        assert!(dump.contains("repo?sas="), "{dump}");
+        assert!(!dump.contains("hush"), "{dump}");
+    }
+}
