@@ -506,8 +506,10 @@ impl Round<'_> {
             tally.bytes += traffic.bytes();
         }
         for (n, objects) in lost {
+            // The log does not tell the fetches for one backend from those for another, and the
+            // largest table has two replicas.
             assert!(
-                objects.len() <= IN_FLIGHT,
+                objects.len() <= 2 * IN_FLIGHT,
                 "of process {n} fetched again: {objects:?}"
             );
             tally.lost_most = tally.lost_most.max(objects.len());
