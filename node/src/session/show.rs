@@ -45,7 +45,8 @@ impl Session<'_> {
                     .values()
                     .cloned()
                     .collect();
-                Ok(show::repositories(&views, &|_| None, clock))
+                let problem = |name: &str| self.node.engine.repository_problem(name);
+                Ok(show::repositories(&views, &problem, clock))
             }
             Statement::ShowCreateRepository { name } => self.show_create_repository(name),
             // Broker processes cannot be registered in this build.
