@@ -131,8 +131,13 @@ pub(crate) fn write(
         return Err(Error::io("write checkpoint", &name, &error));
     }
     for old in newest_first(disk, projection)?.into_iter().skip(KEPT) {
-        disk.remove(&old)
-            .map_err(|e| Error::io("remove checkpoint", &old, &e))?;
+        match disk.remove(&old) {
+            // Another checkpoint of the same projection, made at the same time, dropped it first.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove checkpoint", &old, &e));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -146,9 +151,13 @@ fn newest_first(disk: &dyn Disk, projection: &str) -> Result<Vec<String>, Error>
 }
 
 fn load(disk: &dyn Disk, family: u32, name: &str) -> Result<Checkpoint, Error> {
-    let file = disk
-        .open(name)
-        .map_err(|e| Error::io("open checkpoint", name, &e))?;
+    let file = disk.open(name).map_err(|e| match e.kind() {
+        // A live writer may drop an old one between the listing and this.
+        io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, format!("checkpoint {name} is gone"))
+        }
+        _ => Error::io("open checkpoint", name, &e),
+    })?;
     let bytes = read_all(&*file).map_err(|e| Error::io("read checkpoint", name, &e))?;
     let checkpoint = decode(family, &bytes)
         .map_err(|why| Error::damaged(format!("checkpoint {name} is not used: {why}")))?;

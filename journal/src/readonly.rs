@@ -35,13 +35,15 @@ impl Found {
             family: E::FAMILY,
             kinds: E::kinds(),
         };
+        // Before the scan: what a live writer keeps meanwhile may have seen more than the scan will.
+        let witness = checkpoint::farthest(disk, E::FAMILY, Seq::ZERO)?;
         let mut scan = scan::scan(disk, expected, &mut |_| {})?;
         let mut report = report(&scan);
         let mut refusal = scan.damage.take();
+        let end = scan.tip.seq;
         if refusal.is_none()
-            && let Some((name, seen)) = checkpoint::farthest(disk, E::FAMILY, scan.tip.seq)?
+            && let Some((name, seen)) = witness.filter(|(_, seen)| *seen > end)
         {
-            let end = scan.tip.seq;
             let case = OpenCase::LostTail {
                 witness: format!("the file {name}"),
                 seen,
