@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod journal;
+
+pub(crate) use journal::*;
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 a statement failed or a job it waited for was cancelled, 2 usage,
 3 the data folder is in use, 4 damage was found, 130 interrupted.
@@ -29,7 +33,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Run SQL statements, or start a shell
     Sql(SqlArgs),
-    /// Read the journal of a data folder or of a copy of one; changes nothing
+    /// Read what happened from a data folder or a copy of one; changes nothing
     #[command(subcommand)]
     Journal(JournalCommand),
     /// Look after a repository without a data folder
@@ -156,40 +160,6 @@ pub(crate) struct SqlArgs {
     pub(crate) no_wait: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum JournalCommand {
-    /// Print every record: sequence, time, stream, kind, fields
-    Dump(JournalArgs),
-    /// Prove the journal whole: chain, order, every transition, the index; exit 4 where it is not
-    Verify(JournalArgs),
-    /// Show the jobs as they stood, now or after record SEQ
-    State(JournalStateArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct JournalArgs {
-    /// Data folder, a copy of one, or a journal folder itself
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: PathBuf,
-    /// How it is printed
-    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
-    pub(crate) format: ToolFormat,
-}
-
-const STATE_HELP: &str = "\
-Example:
-  holdfast journal state --data-dir copy-of-node1 --at 120";
-
-#[derive(Debug, Args)]
-#[command(after_help = STATE_HELP)]
-pub(crate) struct JournalStateArgs {
-    #[command(flatten)]
-    pub(crate) journal: JournalArgs,
-    /// The last record to take in [default: the last there is]
-    #[arg(long, value_name = "SEQ")]
-    pub(crate) at: Option<u64>,
-}
-
 const REPOSITORY_HELP: &str = "\
 Example:
   holdfast repository verify --location file:///backup --name r --snapshot monday";
@@ -237,15 +207,6 @@ pub(crate) enum Format {
     Json,
     /// Header, RFC 4180, NULL is an unquoted \N
     Csv,
-}
-
-/// How tools print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ToolFormat {
-    /// For people; may change
-    Table,
-    /// A line each: an object for a record or finding, an array of objects for backups or restores
-    Json,
 }
 
 /// `DB.TABLE` as given.

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit codes of every command; 2, a wrong command line, is given before a command runs.
+/// The exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All is done.
     Done,
     /// A statement failed, or a job that was waited for was cancelled.
     Failed,
+    /// The command line is wrong; most of that is found before a command runs.
+    Usage,
     /// Another process has the data folder.
     InUse,
     /// Damage was found.
@@ -24,6 +26,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Usage => 2,
             Self::InUse => 3,
             Self::Damage => 4,
             Self::Interrupted => 130,
@@ -56,6 +59,16 @@ impl Failure {
     /// A failed statement or command.
     pub(crate) fn failed(symbol: &str, text: impl fmt::Display) -> Self {
         Self::new(Exit::Failed, symbol, text)
+    }
+
+    /// A command line that is wrong in a way the definition of the arguments cannot say.
+    pub(crate) fn usage(text: impl fmt::Display) -> Self {
+        Self {
+            exit: Exit::Usage,
+            text: Some(format!(
+                "error: {text}\n\nFor more information, try '--help'."
+            )),
+        }
     }
 
     /// An end about which everything has been said.

@@ -94,6 +94,15 @@ fn the_state_of_any_moment_can_be_shown() {
     assert_eq!(states.last().map(String::as_str), Some("FINISHED"));
     let args = ["journal", "state", "--data-dir", "node", "--at", "100000"];
     world.run(&args).refused(1, "SEQUENCE_NOT_FOUND");
+    let at = |time: &str| {
+        let args = ["journal", "state", "node", "--format", "json", "--at", time];
+        world.run(&args).ok().sets()
+    };
+    assert!(at("2001-01-01 00:00:00").iter().all(Vec::is_empty));
+    let end = at("2999-01-01T00:00:00Z");
+    assert_eq!(end[0][0]["State"].as_str(), Some("FINISHED"));
+    let args = ["journal", "state", "node", "--at", "noon"];
+    assert_eq!(world.run(&args).code, 2);
     world
         .run(&["journal", "state", "--data-dir", "absent"])
         .refused(1, "JOURNAL_NOT_FOUND");

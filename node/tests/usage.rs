@@ -140,3 +140,25 @@ fn the_log_goes_to_stderr_at_the_level_asked_for() {
     assert!(ended("debug").contains("debug: "));
     assert!(ended("loud").contains("HOLDFAST_LOG is 'loud'"));
 }
+
+#[test]
+fn a_journal_command_takes_one_source_by_place_or_by_option() {
+    let world = World::new();
+    world.sql("SHOW BACKENDS").ok();
+    let by_place = world.run(&["journal", "dump", "node"]).ok();
+    let by_option = world.run(&["journal", "dump", "--data-dir", "node"]).ok();
+    assert_eq!(by_place.out, by_option.out);
+    let folder = world.run(&["journal", "dump", "node/journal"]).ok();
+    assert_eq!(by_place.out, folder.out);
+    for command in ["dump", "verify", "state"] {
+        let both = world.run(&["journal", command, "node", "--data-dir", "node"]);
+        assert_eq!(both.code, 2, "{both:#?}");
+        assert!(both.err.contains("cannot be used with"), "{both:#?}");
+        let neither = world.run(&["journal", command]);
+        assert_eq!(neither.code, 2, "{neither:#?}");
+        assert!(
+            neither.err.contains("--data-dir <DIR>") && neither.err.contains("SOURCE"),
+            "{neither:#?}"
+        );
+    }
+}

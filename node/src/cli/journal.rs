@@ -1,0 +1,141 @@
+//! The command line of `holdfast journal`: what it accepts and what `--help` says. Reads arguments,
+//! does nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::exit::Failure;
+use crate::journal_cmd::Point;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Print every record: sequence, time, stream, kind, fields
+    Dump(DumpArgs),
+    /// Prove the journal whole: chain, order, every transition, the index; exit 4 where it is not
+    Verify(VerifyJournalArgs),
+    /// Show the jobs as they stood, now or at a record or a time
+    State(JournalStateArgs),
+}
+
+/// What a command reads: exactly one of both.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SourceArgs {
+    /// A data folder (a running process may have it open), a copy of one, or a journal folder
+    #[arg(value_name = "SOURCE")]
+    source: Option<PathBuf>,
+    /// The same as an option
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The path that was given.
+    pub(crate) fn path(&self) -> PathBuf {
+        let given = self.source.as_ref().or(self.data_dir.as_ref());
+        given.cloned().unwrap_or_default()
+    }
+}
+
+/// A source and what a command needs besides: `SOURCE A B`, or `--data-dir DIR A B`.
+#[derive(Debug, Args)]
+#[allow(dead_code, reason = "for commands with operands beside the source")]
+pub(crate) struct OperandArgs {
+    /// A data folder (a running process may have it open), a copy of one, or a journal folder
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The source, where it is not given by --data-dir; then the operands
+    #[arg(required = true, value_name = "SOURCE OPERAND")]
+    operands: Vec<OsString>,
+}
+
+#[allow(dead_code, reason = "for commands with operands beside the source")]
+impl OperandArgs {
+    /// The source's path and the operands, which are `named` so that what is missing can be said.
+    ///
+    /// # Errors
+    /// A usage error where there are fewer or more.
+    pub(crate) fn take<const N: usize>(
+        &self,
+        named: [&str; N],
+    ) -> Result<(PathBuf, [String; N]), Failure> {
+        let (source, operands) = match (&self.data_dir, self.operands.split_first()) {
+            (Some(data_dir), _) => (data_dir.clone(), self.operands.as_slice()),
+            (None, Some((source, rest))) => (PathBuf::from(source), rest),
+            (None, None) => (PathBuf::new(), &[][..]),
+        };
+        let texts: Vec<String> = operands
+            .iter()
+            .map(|operand| operand.to_string_lossy().into_owned())
+            .collect();
+        let found = texts.len();
+        match <[String; N]>::try_from(texts) {
+            Ok(operands) => Ok((source, operands)),
+            Err(_) => Err(Failure::usage(format!(
+                "found {found} operands beside the source, expected {N}: {}; the source is the \
+                 first operand, or --data-dir",
+                named.join(" ")
+            ))),
+        }
+    }
+}
+
+const DUMP_HELP: &str = "\
+Examples:
+  holdfast journal dump node1
+  holdfast journal dump --data-dir copy-of-node1 --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = DUMP_HELP)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How records are printed
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+const VERIFY_HELP: &str = "\
+Examples:
+  holdfast journal verify node1
+  holdfast journal verify copy-of-node1 --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_HELP)]
+pub(crate) struct VerifyJournalArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+const STATE_HELP: &str = "\
+Examples:
+  holdfast journal state node1
+  holdfast journal state copy-of-node1 --at 120
+  holdfast journal state copy-of-node1 --at '2026-11-22 09:00:00'";
+
+#[derive(Debug, Args)]
+#[command(after_help = STATE_HELP)]
+pub(crate) struct JournalStateArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The last record to take in, by its sequence or as of a time [default: the last there is]
+    #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
+    pub(crate) at: Option<Point>,
+    /// How the views are printed
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+/// How tools print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ToolFormat {
+    /// For people; may change
+    Table,
+    /// A line each: an object for a record or finding, an array of objects for backups or restores
+    Json,
+}

@@ -1,0 +1,24 @@
+//! `holdfast journal`: the flight recorder. Every command reads events from a [`source::Source`],
+//! opens no engine, takes no lock and changes nothing, so it works beside a running process and on
+//! a copy.
+
+mod dump;
+mod line;
+mod point;
+mod source;
+mod state;
+mod verify;
+
+pub(crate) use point::Point;
+
+use crate::cli::JournalCommand;
+use crate::exit::{Exit, Failure};
+
+/// Runs the command.
+pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
+    match command {
+        JournalCommand::Dump(args) => dump::run(&args),
+        JournalCommand::Verify(args) => verify::run(&args),
+        JournalCommand::State(args) => state::run(&args),
+    }
+}

@@ -1,0 +1,168 @@
+//! Where the tools read events from: a data folder, which a running process may have open, a copy
+//! of one, or a journal folder. One type for all of them; no tool knows which it has.
+//!
+//! It reads the log, takes no lock and changes nothing.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use holdfast_engine::{Event, Replay};
+use holdfast_journal::{Error, FrameHash, OpenReport, Projection, ReadJournal, Record, Seq};
+
+use super::point::Point;
+use crate::exit::{Exit, Failure};
+use crate::host::{SystemClock, time_text};
+use crate::node::journal_failure;
+use crate::{folder, out};
+
+/// Hears of each record in order and says whether to go on.
+pub(crate) type Visit<'a> = dyn FnMut(Record<Event>) -> Result<ControlFlow<()>, Failure> + 'a;
+
+/// An open source: the events as far as they are whole, and what was found behind them. It ends
+/// where it ended when it was opened, also beside a writer.
+pub(crate) struct Source {
+    path: PathBuf,
+    journal: ReadJournal<Event>,
+    report: OpenReport,
+    refusal: Option<Error>,
+}
+
+impl Source {
+    /// Opens what lies at `path`.
+    ///
+    /// # Errors
+    /// Where there is no journal, one of something else, or one of a newer program. Damage is no
+    /// error here: what lies before it can be read, see [`conclude`](Source::conclude).
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let (journal, report, refusal) =
+            ReadJournal::salvage(journal_of(path)).map_err(|error| journal_failure(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            journal,
+            report,
+            refusal,
+        })
+    }
+
+    /// The journal itself, for what only a journal has: its index and its checkpoints.
+    pub(crate) fn journal(&self) -> &ReadJournal<Event> {
+        &self.journal
+    }
+
+    /// What was found at the end of the log.
+    pub(crate) fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Why a writer would refuse the journal: there was more than can be read.
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        self.refusal.as_ref()
+    }
+
+    /// What a command ends with once it has shown what is whole.
+    ///
+    /// # Errors
+    /// The refusal, where there is one.
+    pub(crate) fn conclude(&self) -> Result<Exit, Failure> {
+        self.refusal
+            .as_ref()
+            .map_or(Ok(Exit::Done), |error| Err(journal_failure(error)))
+    }
+
+    /// The last record that is whole, and the chain hash there; [`Seq::ZERO`] where there is none.
+    pub(crate) fn last(&self) -> (Seq, FrameHash) {
+        self.journal.position()
+    }
+
+    /// Visits the records from `from` to `to`, both included, as far as there are any.
+    ///
+    /// # Errors
+    /// What the visitor returns; damage that was not there when the source was opened.
+    pub(crate) fn read(&self, from: Seq, to: Seq, visit: &mut Visit<'_>) -> Result<(), Failure> {
+        let mut ended = None;
+        let read = self.journal.read(from, &mut |record| {
+            let flow = match record.seq > to {
+                true => Ok(ControlFlow::Break(())),
+                false => visit(record),
+            };
+            match flow {
+                Ok(ControlFlow::Continue(())) => Ok(()),
+                end => {
+                    ended = Some(end);
+                    Err(Error::rejected("the visitor has seen enough"))
+                }
+            }
+        });
+        match (ended, read) {
+            (Some(Err(failure)), _) => Err(failure),
+            (Some(Ok(_)), _) | (None, Ok(())) => Ok(()),
+            (None, Err(error)) => Err(journal_failure(&error)),
+        }
+    }
+
+    /// The record that a point names: that sequence, or the last one that bears the time or an
+    /// earlier one; [`Seq::ZERO`] before the first. Where the server's clock was put back, a time
+    /// was there more than once, and the last of them is meant.
+    ///
+    /// # Errors
+    /// A sequence that the source does not reach; what reading reports.
+    pub(crate) fn find(&self, point: Point) -> Result<Seq, Failure> {
+        let end = self.last().0;
+        let at_ms = match point {
+            Point::Seq(seq) if seq <= end => return Ok(seq),
+            Point::Seq(seq) => {
+                let text = format!("{seq} was asked for, the journal is whole to sequence {end}");
+                return Err(Failure::failed("SEQUENCE_NOT_FOUND", text));
+            }
+            Point::Time(at_ms) => at_ms,
+        };
+        let mut found = Seq::ZERO;
+        let mut later = None;
+        self.read(Seq::FIRST, end, &mut |record| {
+            if record.at_ms <= at_ms {
+                found = record.seq;
+            } else if later.is_none() {
+                later = Some(record.seq);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if later.is_some_and(|seq| seq < found) {
+            out::note(format_args!(
+                "the server's clock was put back: it showed {} more than once, sequence {found} is \
+                 the last record up to it",
+                time_text(&SystemClock::new(), at_ms)
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The engine's state after record `at`, and the time of that record (0 before the first).
+    ///
+    /// # Errors
+    /// An event that could not have followed the ones before it; what reading reports.
+    pub(crate) fn replay(&self, at: Seq) -> Result<(Replay, u64), Failure> {
+        let mut replay = Replay::new();
+        let mut now_ms = 0;
+        self.read(Seq::FIRST, at, &mut |record| {
+            now_ms = record.at_ms;
+            replay.apply(&record).map_err(|e| journal_failure(&e))?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((replay, now_ms))
+    }
+
+    /// Whether a process has the folder open now.
+    pub(crate) fn is_live(&self) -> bool {
+        folder::is_held(&self.path) || folder::is_held(&journal_of(&self.path))
+    }
+}
+
+/// The journal of a data folder; where `path` is no data folder, it is taken for a journal itself.
+fn journal_of(path: &Path) -> PathBuf {
+    let inside = folder::journal_dir(path);
+    if inside.is_dir() {
+        inside
+    } else {
+        path.to_owned()
+    }
+}
