@@ -97,11 +97,21 @@ fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
     }
 }
 
+/// Who writes the checkpoints of a running engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// A thread of its own, so that nobody waits.
+    Beside,
+    /// The caller, where a run must come out the same each time.
+    Inline,
+}
+
 /// When checkpoints are written, and the one thread that may be writing one.
 pub(crate) struct Checkpoints {
     journal: Arc<dyn Journal<Event>>,
     /// Events between two checkpoints; 0 = none are written.
     every: u64,
+    by: Writing,
     /// The last event of the newest checkpoint, written or being written.
     kept: Seq,
     /// The last event that the state includes.
@@ -113,12 +123,13 @@ impl Checkpoints {
     /// For a state that includes the events up to `at` and was made from a checkpoint at `kept`.
     pub(crate) fn new(
         journal: Arc<dyn Journal<Event>>,
-        every: u64,
+        (every, by): (u64, Writing),
         (kept, at): (Seq, Seq),
     ) -> Self {
         Self {
             journal,
             every,
+            by,
             kept,
             at,
             writing: None,
@@ -136,6 +147,10 @@ impl Checkpoints {
         }
         self.join();
         self.kept = at;
+        if self.by == Writing::Inline {
+            keep(self.journal.as_ref(), state, at);
+            return;
+        }
         let (journal, state) = (Arc::clone(&self.journal), state.clone());
         let spawned = std::thread::Builder::new()
             .name("holdfast-checkpoint".to_owned())

@@ -11,7 +11,7 @@ use crossbeam::channel::Sender;
 use holdfast_journal::{ErrorKind, Journal, Seq};
 use holdfast_storage::BackendId;
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, Writing};
 use crate::decide::{Input, decide};
 use crate::due::{Credits, InFlight, due, next_wake};
 use crate::event::Event;
@@ -59,6 +59,15 @@ enum Recorded {
 
 type TaskKey = (JobId, u64, u32);
 
+/// Sizes of a core, and how it keeps checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) credits: Credits,
+    /// Events between two checkpoints; 0 = none are kept.
+    pub(crate) checkpoint_events: u64,
+    pub(crate) checkpoints: Writing,
+}
+
 /// The engine without its thread.
 pub(crate) struct Core {
     state: State,
@@ -89,17 +98,21 @@ impl Core {
         journal: Arc<dyn Journal<Event>>,
         executor: Arc<dyn Executor>,
         (registry, published): (Arc<Registry>, Arc<Published>),
-        (credits, checkpoint_events): (Credits, u64),
+        settings: Settings,
     ) -> Self {
         let places = (opened.kept, opened.at);
         Self {
             state: opened.state,
-            checkpoints: Checkpoints::new(Arc::clone(&journal), checkpoint_events, places),
+            checkpoints: Checkpoints::new(
+                Arc::clone(&journal),
+                (settings.checkpoint_events, settings.checkpoints),
+                places,
+            ),
             journal,
             executor,
             registry,
             published,
-            credits,
+            credits: settings.credits,
             running: BTreeMap::new(),
             put_off: Vec::new(),
             poisoned: None,

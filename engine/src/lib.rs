@@ -51,6 +51,7 @@ mod checkpoint;
 mod convert;
 mod core;
 mod decide;
+mod desk;
 mod dispatcher;
 mod due;
 mod engine;

@@ -2,13 +2,18 @@
 //! checkpoint only shortens the replay.
 
 use std::fmt;
+use std::sync::Arc;
 
 use holdfast_journal::{Error, Journal, Seq, replay};
-use holdfast_storage::CatalogPosition;
+use holdfast_storage::{CatalogPosition, OpId};
 
 use crate::checkpoint;
 use crate::decide::{Input, decide};
+use crate::engine::Parts;
 use crate::event::Event;
+use crate::ids::JobId;
+use crate::published::Published;
+use crate::registry::Registry;
 use crate::replay::Replay;
 use crate::seams::Now;
 use crate::state::State;
@@ -122,4 +127,55 @@ pub(crate) fn open_state(
         .map_err(OpenError::environment)?;
     opened.at = appended.last;
     Ok(opened)
+}
+
+/// An engine that is open but for the threads that turn it.
+pub(crate) struct Prepared {
+    pub(crate) opened: Opened,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) published: Arc<Published>,
+}
+
+/// Replays, records this opening, has the storage and the work files let go of ended jobs, and publishes.
+pub(crate) fn prepare(parts: &Parts) -> Result<Prepared, OpenError> {
+    let now = Now {
+        wall_ms: parts.clock.wall_ms(),
+        mono_ms: parts.clock.mono_ms(),
+    };
+    let cluster = format!("{:032x}", parts.entropy.random());
+    let mut opened = open_state(
+        parts.journal.as_ref(),
+        parts.storage.position(),
+        cluster,
+        now,
+    )?;
+    let state = &mut opened.state;
+    let live: Vec<JobId> = state.working.iter().copied().collect();
+    let ops: Vec<OpId> = live.iter().map(|id| OpId(id.0)).collect();
+    parts
+        .storage
+        .retain_only(&ops)
+        .map_err(OpenError::environment)?;
+    if let Err(e) = parts.blobs.retain_only(&live) {
+        log::warn!(
+            "work files of ended jobs stay until the next opening: {}",
+            e.message
+        );
+    }
+    let published = Arc::new(Published::default());
+    state.changed = state.jobs.keys().copied().collect();
+    state.repositories_changed = true;
+    published.publish(state);
+    let registry = Arc::new(Registry::new(
+        Arc::clone(&parts.brokers),
+        Arc::clone(&parts.vault),
+        Arc::clone(&parts.clock),
+        Arc::clone(&published),
+    ));
+    registry.update(state.repositories.values());
+    Ok(Prepared {
+        opened,
+        registry,
+        published,
+    })
 }

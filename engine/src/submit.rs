@@ -1,16 +1,13 @@
 //! From a statement to an accepted form: what can be checked against storage and repository before the dispatcher
 //! decides. Runs on the caller's thread and changes nothing.
 
-use std::time::Duration;
-
-use holdfast_broker::Context;
 use holdfast_repository::{ErrorKind, Repository};
 use holdfast_storage::TableInfo;
 
 use crate::calendar::snapshot_timestamp;
 use crate::check;
 use crate::decide::repository_not_found;
-use crate::engine::Engine;
+use crate::desk::Desk;
 use crate::ids::RepositoryId;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::select::{self, Available};
@@ -21,23 +18,16 @@ use crate::spec::{
 use crate::view::RepositoryView;
 use crate::work::Repositories;
 
-/// How long a statement waits for a remote before it is refused; a job that is accepted has its own timeout.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Names of tables and partitions that one RESTORE may have to drop or remember at most: they lie in one event.
 const NAMES: usize = 100_000;
 
-/// A statement's own deadline: a remote that hangs must not hold its caller.
-pub(crate) fn patience() -> Context {
-    Context::new().with_timeout(PATIENCE)
-}
-
 /// The id of a repository that this cluster knows.
-pub(crate) fn repository(engine: &Engine, name: &str) -> Result<RepositoryId, Refusal> {
-    known(engine, name).map(|view| view.id)
+pub(crate) fn repository(desk: &Desk, name: &str) -> Result<RepositoryId, Refusal> {
+    known(desk, name).map(|view| view.id)
 }
 
-fn known(engine: &Engine, name: &str) -> Result<std::sync::Arc<RepositoryView>, Refusal> {
-    let views = engine.views();
+fn known(desk: &Desk, name: &str) -> Result<std::sync::Arc<RepositoryView>, Refusal> {
+    let views = desk.views();
     views
         .repositories
         .get(name)
@@ -46,21 +36,20 @@ fn known(engine: &Engine, name: &str) -> Result<std::sync::Arc<RepositoryView>, 
 }
 
 /// The opened repository, or why it cannot be reached.
-pub(crate) fn open_repository(engine: &Engine, id: RepositoryId) -> Result<Repository, Refusal> {
-    engine
-        .registry
-        .get(&patience(), id)
+pub(crate) fn open_repository(desk: &Desk, id: RepositoryId) -> Result<Repository, Refusal> {
+    desk.registry
+        .get(&desk.patience(), id)
         .map_err(|failure| Refusal::new(RefusalCode::RepositoryUnusable, failure.message))
 }
 
 /// Checks a BACKUP statement.
-pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupSpec, Refusal> {
+pub(crate) fn backup(desk: &Desk, request: &BackupRequest) -> Result<BackupSpec, Refusal> {
     check_label(&request.label)?;
     let timeout_seconds = timeout(request.timeout_seconds)?;
-    let tables = tables(engine, &request.database)?;
+    let tables = tables(desk, &request.database)?;
     let available: Vec<Available<'_>> = tables.iter().map(Available::from).collect();
     let objects = select::for_backup(&request.database, &request.selection, &available)?;
-    let view = known(engine, &request.repository)?;
+    let view = known(desk, &request.repository)?;
     if view.access == RepositoryAccess::ReadOnly {
         return Err(Refusal::new(
             RefusalCode::RepositoryReadOnly,
@@ -70,8 +59,8 @@ pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupS
             ),
         ));
     }
-    let opened = open_repository(engine, view.id)?;
-    let labels = opened.labels(&patience()).map_err(unusable)?;
+    let opened = open_repository(desk, view.id)?;
+    let labels = opened.labels(&desk.patience()).map_err(unusable)?;
     if labels.iter().any(|entry| entry.label == request.label) {
         return Err(Refusal::new(
             RefusalCode::LabelExists,
@@ -82,8 +71,8 @@ pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupS
             ),
         ));
     }
-    let timestamp_ms = engine.clock.wall_ms();
-    let offset = engine.clock.utc_offset_seconds(timestamp_ms);
+    let timestamp_ms = desk.clock.wall_ms();
+    let offset = desk.clock.utc_offset_seconds(timestamp_ms);
     Ok(BackupSpec {
         database: request.database.clone(),
         label: request.label.clone(),
@@ -98,17 +87,14 @@ pub(crate) fn backup(engine: &Engine, request: &BackupRequest) -> Result<BackupS
 }
 
 /// Checks a RESTORE statement.
-pub(crate) fn restore(
-    engine: &Engine,
-    request: &RestoreRequest,
-) -> Result<RestoreJobSpec, Refusal> {
+pub(crate) fn restore(desk: &Desk, request: &RestoreRequest) -> Result<RestoreJobSpec, Refusal> {
     check_label(&request.label)?;
     check::check_clean(request.clean, &request.selection)?;
     let timeout_seconds = timeout(request.timeout_seconds)?;
-    let view = known(engine, &request.repository)?;
-    let opened = open_repository(engine, view.id)?;
+    let view = known(desk, &request.repository)?;
+    let opened = open_repository(desk, view.id)?;
     let root = opened
-        .marker(&patience(), &request.label, &request.timestamp)
+        .marker(&desk.patience(), &request.label, &request.timestamp)
         .map_err(|e| snapshot_error(request, &e))?;
     if let Some(source) = request
         .source_database
@@ -143,18 +129,18 @@ pub(crate) fn restore(
         allow_load: request.allow_load,
         replication: request.replication,
         clean: request.clean,
-        existed: existed(engine, request)?,
+        existed: existed(desk, request)?,
         timeout_seconds,
         cluster: String::new(),
     })
 }
 
 /// What `clean_*` may drop: tables and partitions that exist now. Left empty where nothing is to be dropped.
-fn existed(engine: &Engine, request: &RestoreRequest) -> Result<Vec<ObjectRef>, Refusal> {
+fn existed(desk: &Desk, request: &RestoreRequest) -> Result<Vec<ObjectRef>, Refusal> {
     if !request.clean.tables && !request.clean.partitions {
         return Ok(Vec::new());
     }
-    let tables = match engine.storage.tables(&request.database) {
+    let tables = match desk.storage.tables(&request.database) {
         Ok(tables) => tables,
         Err(e) if e.kind() == holdfast_storage::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(Refusal::new(RefusalCode::Failed, e.to_string())),
@@ -180,8 +166,8 @@ fn existed(engine: &Engine, request: &RestoreRequest) -> Result<Vec<ObjectRef>, 
         .collect())
 }
 
-fn tables(engine: &Engine, database: &str) -> Result<Vec<TableInfo>, Refusal> {
-    engine.storage.tables(database).map_err(|e| match e.kind() {
+fn tables(desk: &Desk, database: &str) -> Result<Vec<TableInfo>, Refusal> {
+    desk.storage.tables(database).map_err(|e| match e.kind() {
         holdfast_storage::ErrorKind::NotFound => Refusal::new(
             RefusalCode::DatabaseNotFound,
             format!("database '{database}' does not exist"),

@@ -121,7 +121,11 @@ impl Bench {
             Arc::clone(&journal) as Arc<dyn Journal<Event>>,
             Arc::clone(&executor) as Arc<dyn Executor>,
             (registry, Arc::clone(&published)),
-            (credits, 0),
+            Settings {
+                credits,
+                checkpoint_events: 0,
+                checkpoints: Writing::Beside,
+            },
         );
         let mut bench = Self {
             core,

@@ -14,6 +14,7 @@ use crate::ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
 use crate::order::{Failure, FailureClass, JobSpec, Lane, Output, TaskOrder, Work};
 use crate::spec::BackupSpec;
 use crate::testing::MemoryStorage;
+use crate::work::pool::Pool;
 use crate::work::{Limits, ProgressCell, Repositories, Task, WorkEnv, run};
 
 /// One cluster.
@@ -54,15 +55,11 @@ impl World {
             faults: faults.clone(),
             ended: Arc::clone(&ended),
         };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(2)
-            .build()
-            .unwrap();
         let env = WorkEnv {
             storage: Arc::new(storage.clone()),
             blobs: Arc::new(BrokerBlobs::new(Arc::new(MemoryBroker::new()))),
             repositories: Arc::new(fixed),
-            pool: Arc::new(pool),
+            pool: Arc::new(Pool::threads(2).unwrap()),
             limits: Limits::default(),
             movers: crate::work::parallel::Movers::new(4),
         };

@@ -12,6 +12,7 @@ use holdfast_storage::Storage;
 use crate::ids::{JobId, RepositoryId};
 use crate::order::{Failure, Output, TaskOrder, Work};
 use crate::seams::Blobs;
+use pool::Pool;
 
 /// Sizes that plans are cut by.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ pub(crate) struct WorkEnv {
     /// Opened repositories.
     pub(crate) repositories: Arc<dyn Repositories>,
     /// The pool for hashing and packing.
-    pub(crate) pool: Arc<rayon::ThreadPool>,
+    pub(crate) pool: Arc<Pool>,
     /// Sizes that plans are cut by.
     pub(crate) limits: Limits,
     /// The threads that the pieces of tasks share.
@@ -110,6 +111,7 @@ pub(crate) mod failure;
 pub(crate) mod fixture;
 mod hashes;
 pub(crate) mod parallel;
+pub(crate) mod pool;
 mod restore;
 
 /// Runs one task to its end. Once a job's last work is done its blobs go too.

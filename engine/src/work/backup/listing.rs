@@ -4,7 +4,6 @@
 use blake3::Hasher;
 use holdfast_storage::model::{PinnedPartition, PinnedTable, SEGMENT_BYTES};
 use holdfast_storage::{FileEntry, FileHash};
-use rayon::prelude::*;
 
 use super::pin::pinned_tablets;
 use super::records::{
@@ -154,16 +153,13 @@ fn list_tablets(
     tablets: &[SourceTablet],
 ) -> Result<Vec<Vec<FileEntry>>, Failure> {
     let (op, storage) = (task.order.op(), &task.env.storage);
-    task.env.pool.install(|| {
-        let list = |tablet: &SourceTablet| -> Result<Vec<FileEntry>, Failure> {
-            let entries = storage.pinned_files(op, tablet.id)?;
-            let known = |entry: FileEntry| match hashes::content_of(&entry) {
-                Some(_) => Ok(entry),
-                None => hashed(task, sources, tablet, entry),
-            };
-            entries.into_par_iter().map(known).collect()
-        };
-        tablets.par_iter().map(list).collect()
+    let pool = &task.env.pool;
+    pool.map(tablets, |tablet| {
+        let entries = storage.pinned_files(op, tablet.id)?;
+        pool.map(entries, |entry| match hashes::content_of(&entry) {
+            Some(_) => Ok(entry),
+            None => hashed(task, sources, tablet, entry),
+        })
     })
 }
 
@@ -201,9 +197,9 @@ fn hashed(
         let mut segment = Hasher::new();
         let read = visit(file.as_ref(), start..end, &mut |bytes| {
             task.context.check()?;
-            whole.update_rayon(bytes);
+            task.env.pool.update(&mut whole, bytes);
             if count > 0 {
-                segment.update_rayon(bytes);
+                task.env.pool.update(&mut segment, bytes);
             }
             Ok::<(), Failure>(())
         });

@@ -20,6 +20,7 @@ use crate::ids::{BlobHash, Epoch, JobId, RepositoryId, TaskId};
 use crate::order::{Failure, JobSpec, Lane, Output, TaskOrder, Work};
 use crate::spec::{Clean, Replication, RestoreJobSpec, Selection};
 use crate::testing::MemoryStorage;
+use crate::work::pool::Pool;
 use crate::work::{Limits, ProgressCell, Repositories, Task, WorkEnv, run};
 
 pub(super) const JOB: JobId = JobId(77);
@@ -92,12 +93,7 @@ impl Bench {
             storage: Arc::new(storage.clone()),
             blobs: Arc::new(BrokerBlobs::new(Arc::new(blobs))),
             repositories: Arc::new(One(repository.clone())),
-            pool: Arc::new(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(2)
-                    .build()
-                    .unwrap(),
-            ),
+            pool: Arc::new(Pool::threads(2).unwrap()),
             limits: Limits::default(),
             movers: crate::work::parallel::Movers::new(4),
         };
