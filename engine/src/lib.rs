@@ -70,6 +70,7 @@ mod seams;
 mod select;
 mod spec;
 mod state;
+pub mod story;
 mod submit;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,13 +1,15 @@
 //! The engine's state as a projection of a journal, for tools: the same `apply` as in life, nothing else.
 
-use holdfast_journal::{Error, Projection, Record, Seq};
+use holdfast_journal::{Error, Journal, Projection, Record, Seq};
 
+use crate::checkpoint;
 use crate::event::Event;
 use crate::published::Published;
 use crate::state::State;
 use crate::view::Views;
 
 /// Brings back what SHOW printed at any point of a journal, and refuses an event that could not have followed.
+#[derive(Clone)]
 pub struct Replay {
     state: State,
     position: Seq,
@@ -20,6 +22,39 @@ impl Replay {
             state: State::new(),
             position: Seq::ZERO,
         }
+    }
+
+    /// The state behind record `seq` of a journal: from the newest checkpoint where that is not later, else from the
+    /// first record.
+    ///
+    /// # Errors
+    /// What reading reports; `Rejected` for an event that cannot follow, and where the journal does not reach `seq`.
+    pub fn at(journal: &dyn Journal<Event>, seq: Seq) -> Result<Self, Error> {
+        let mut replay = match checkpoint::latest(journal) {
+            Some((state, kept)) if kept <= seq => Self::after(state, kept),
+            _ => Self::new(),
+        };
+        let mut enough = replay.position >= seq;
+        if !enough {
+            let read = journal.read(replay.position.next(), &mut |record| {
+                replay.apply(&record)?;
+                enough = record.seq >= seq;
+                // The only way to end a reading before the end.
+                if enough {
+                    Err(Error::rejected("enough was read"))
+                } else {
+                    Ok(())
+                }
+            });
+            if !enough {
+                read?;
+                let end = replay.position;
+                return Err(Error::rejected(format!(
+                    "the journal ends at event {end}, expected event {seq}"
+                )));
+            }
+        }
+        Ok(replay)
     }
 
     /// The views as of the last event taken in.

@@ -1,6 +1,7 @@
 //! One session: runs a parsed statement against tables and engine, for one user with one current
 //! database. Checks the privilege first; decides nothing else that the parts below decide.
 
+mod past;
 mod show;
 
 use holdfast_engine::{JobId, JobKind};

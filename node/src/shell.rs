@@ -22,6 +22,7 @@ Statements end with a semicolon. exit, quit or Ctrl-D leaves; Tab completes.
   SHOW SNAPSHOT ON r [WHERE SNAPSHOT = \"label\" AND TIMESTAMP = \"..\"];
   RESTORE SNAPSHOT db.label FROM r [ON (table [AS other], ..)]
     PROPERTIES (\"backup_timestamp\" = \"..\");                           SHOW RESTORE FROM db;
+  SHOW BACKUP FROM db AS OF EVENT 12;  SHOW JOB EVENTS FOR 10002;
   CANCEL BACKUP FROM db;  CANCEL RESTORE FROM db;  DROP REPOSITORY r;  SHOW REPOSITORIES;
   SHOW DATABASES; USE db; SHOW TABLES; SHOW PARTITIONS FROM t; SHOW TABLET FROM t; SHOW BACKENDS;";
 

@@ -17,7 +17,7 @@ pub struct Completion {
 
 /// The statements as words. `?` stands for a name, a string or a number; `(?)` for anything between
 /// parentheses; `[` opens and `]` closes words that may be left out.
-const GRAMMAR: [&str; 33] = [
+const GRAMMAR: [&str; 37] = [
     "ALTER SYSTEM ADD BACKEND ?",
     "ALTER SYSTEM DROP BACKEND ?",
     "ALTER SYSTEM ADD BROKER ? ?",
@@ -42,15 +42,19 @@ const GRAMMAR: [&str; 33] = [
     "DROP TABLE [ IF EXISTS ] ?",
     "RESTORE SNAPSHOT ? FROM ? [ DATABASE ? [ AS ? ] ] [ ON (?) ] [ EXCLUDE (?) ] PROPERTIES (?)",
     "SHOW BACKENDS [ TAIL ]",
-    "SHOW BACKUP [ FROM ? ] [ TAIL ]",
-    "SHOW BRIEF RESTORE [ FROM ? ] [ TAIL ]",
+    "SHOW BACKUP [ FROM ? ] [ AS OF EVENT ? ] [ TAIL ]",
+    "SHOW BACKUP [ FROM ? ] [ AS OF TIMESTAMP ? ] [ TAIL ]",
+    "SHOW BRIEF RESTORE [ FROM ? ] [ AS OF EVENT ? ] [ TAIL ]",
+    "SHOW BRIEF RESTORE [ FROM ? ] [ AS OF TIMESTAMP ? ] [ TAIL ]",
     "SHOW BROKER [ TAIL ]",
     "SHOW CREATE REPOSITORY FOR ?",
     "SHOW CREATE TABLE ?",
     "SHOW DATABASES [ TAIL ]",
+    "SHOW JOB EVENTS FOR ? [ TAIL ]",
     "SHOW PARTITIONS FROM ? [ TAIL ]",
     "SHOW REPOSITORIES [ TAIL ]",
-    "SHOW RESTORE [ FROM ? ] [ TAIL ]",
+    "SHOW RESTORE [ FROM ? ] [ AS OF EVENT ? ] [ TAIL ]",
+    "SHOW RESTORE [ FROM ? ] [ AS OF TIMESTAMP ? ] [ TAIL ]",
     "SHOW SNAPSHOT ON ? [ TAIL ]",
     "SHOW TABLES [ FROM ? ] [ TAIL ]",
     "SHOW TABLET FROM ? [ PARTITION (?) ] [ TAIL ]",
@@ -276,8 +280,14 @@ mod tests {
         assert_eq!(after("CREATE REPOSITORY r WITH BROKER "), ["ON"]);
         assert_eq!(
             after("SHOW BACKUP "),
-            ["FROM", "LIKE", "LIMIT", "ORDER BY", "WHERE"]
+            ["AS", "FROM", "LIKE", "LIMIT", "ORDER BY", "WHERE"]
         );
+        assert_eq!(after("SHOW BACKUP FROM d AS OF "), ["EVENT", "TIMESTAMP"]);
+        assert_eq!(
+            after("SHOW RESTORE AS OF EVENT 12 "),
+            ["LIKE", "LIMIT", "ORDER BY", "WHERE"]
+        );
+        assert_eq!(after("SHOW JOB "), ["EVENTS"]);
         assert_eq!(
             after("SHOW BACKUP WHERE State = 'x' "),
             ["AND", "LIMIT", "OR", "ORDER BY"]

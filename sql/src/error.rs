@@ -168,6 +168,8 @@ codes! {
     BadDistribution = "BAD_DISTRIBUTION", 1064, "42000";
     /// WHERE, ORDER BY or LIMIT is nested too deep or of a form that has no meaning here.
     BadFilter = "BAD_FILTER", 1064, "42000";
+    /// A timestamp of AS OF is none, or lies in the future.
+    BadTimestamp = "BAD_TIMESTAMP", 1064, "42000";
     /// Nothing is left to back up or restore.
     NothingSelected = "NOTHING_SELECTED", 5064, "42000";
     /// A table or alias is listed twice.
@@ -194,6 +196,10 @@ codes! {
     JobRunning = "JOB_RUNNING", 5064, "42000";
     /// No job of that kind runs.
     NoJob = "NO_JOB", 5064, "42000";
+    /// No job has this id.
+    JobNotFound = "JOB_NOT_FOUND", 5064, "42000";
+    /// The journal has no event at the moment asked for.
+    EventNotFound = "EVENT_NOT_FOUND", 5064, "42000";
     /// The job is past its point of no return or has ended.
     NotCancellable = "NOT_CANCELLABLE", 5064, "42000";
     /// The target does not agree with the snapshot.

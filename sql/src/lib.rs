@@ -22,6 +22,7 @@ mod ddl;
 mod error;
 mod filter;
 mod lex;
+mod moment;
 mod names;
 pub mod output;
 mod parse;
@@ -41,6 +42,7 @@ pub use filter::{
     Comparison, Direction, Expr, Limit, Operand, OrderColumn, OrderKey, Pattern, Tail,
 };
 pub use lex::is_unfinished;
+pub use moment::{AsOf, LocalTime};
 pub use parse::{Statements, parse, parse_one, statements};
 pub use request::database_or_session;
 pub use show::{Clock, Column, ResultTable};

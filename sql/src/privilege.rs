@@ -41,6 +41,7 @@ fn needs_admin(statement: &Statement) -> bool {
         | Statement::ShowRestore(_)
         | Statement::CancelRestore { .. }
         | Statement::ShowSnapshot(_)
+        | Statement::ShowJobEvents { .. }
         | Statement::AddBackend { .. }
         | Statement::DropBackend { .. }
         | Statement::ShowPartitions { .. }
@@ -97,6 +98,7 @@ mod tests {
             "SHOW RESTORE",
             "CANCEL RESTORE",
             "SHOW SNAPSHOT ON r",
+            "SHOW JOB EVENTS FOR 10001",
             "SHOW PARTITIONS FROM t",
             "SHOW TABLET FROM t",
             "ALTER SYSTEM DROP BACKEND 'b'",

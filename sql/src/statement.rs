@@ -9,6 +9,7 @@ use holdfast_storage::model::{PartitionMeta, TableSchema};
 
 use crate::error::SqlError;
 use crate::filter::Tail;
+use crate::moment::AsOf;
 use crate::secret;
 use crate::show::ResultTable;
 
@@ -102,7 +103,7 @@ pub enum Statement {
     ShowBroker(Tail),
     /// `BACKUP …`
     Backup(Backup),
-    /// `SHOW BACKUP [{FROM|IN} db] …`
+    /// `SHOW BACKUP [{FROM|IN} db] [AS OF …] …`
     ShowBackup(ShowJobs),
     /// `CANCEL BACKUP [{FROM|IN} db]`
     CancelBackup {
@@ -111,7 +112,7 @@ pub enum Statement {
     },
     /// `RESTORE …`
     Restore(Restore),
-    /// `SHOW [BRIEF] RESTORE [{FROM|IN} db] …`
+    /// `SHOW [BRIEF] RESTORE [{FROM|IN} db] [AS OF …] …`
     ShowRestore(ShowJobs),
     /// `CANCEL RESTORE [{FROM|IN} db]`
     CancelRestore {
@@ -120,6 +121,13 @@ pub enum Statement {
     },
     /// `SHOW SNAPSHOT ON repo …`
     ShowSnapshot(ShowSnapshot),
+    /// `SHOW JOB EVENTS FOR id …`
+    ShowJobEvents {
+        /// The job.
+        job: u64,
+        /// What to show of it.
+        tail: Tail,
+    },
     /// `SHOW BACKENDS`
     ShowBackends(Tail),
     /// `ALTER SYSTEM ADD BACKEND "name"`
@@ -240,6 +248,7 @@ impl Statement {
             Self::ShowRestore(_) => "SHOW RESTORE",
             Self::CancelRestore { .. } => "CANCEL RESTORE",
             Self::ShowSnapshot(_) => "SHOW SNAPSHOT",
+            Self::ShowJobEvents { .. } => "SHOW JOB EVENTS",
             Self::ShowBackends(_) => "SHOW BACKENDS",
             Self::AddBackend { .. } => "ALTER SYSTEM ADD BACKEND",
             Self::DropBackend { .. } => "ALTER SYSTEM DROP BACKEND",
@@ -267,6 +276,7 @@ impl Statement {
             | Self::ShowBroker(tail)
             | Self::ShowBackends(tail)
             | Self::ShowDatabases(tail)
+            | Self::ShowJobEvents { tail, .. }
             | Self::ShowTables { tail, .. }
             | Self::ShowPartitions { tail, .. }
             | Self::ShowTablet { tail, .. }
@@ -284,6 +294,7 @@ impl Statement {
             Self::ShowBackup(_) => "SnapshotName",
             Self::ShowRestore(_) => "Label",
             Self::ShowSnapshot(_) => "Snapshot",
+            Self::ShowJobEvents { .. } => "Kind",
             Self::ShowPartitions { .. } => "PartitionName",
             Self::ShowDatabases(_) => "Database",
             // SHOW TABLES names its only column after the database; the first column stands for it.
@@ -453,6 +464,8 @@ pub struct ShowJobs {
     pub database: Option<String>,
     /// Which columns.
     pub width: Width,
+    /// The moment to show; `None` = now.
+    pub as_of: Option<AsOf>,
     /// What to show of it.
     pub tail: Tail,
 }

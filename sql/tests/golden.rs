@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use holdfast_engine::story::JobRecords;
+use holdfast_engine::testing::History;
 use holdfast_engine::{
     BackupState, BackupView, Epoch, JobCommon, JobId, JobView, ObjectRef, RepositoryAccess,
     RepositoryId, RepositoryView, RestoreState, RestoreView, Status, StatusCode, TaskError, TaskId,
     TaskProgress, TaskRun,
 };
+use holdfast_journal::{Event as _, FrameHash, Record, Seq};
 use holdfast_sql::show::{self, BrokerRow, SnapshotDetail, SnapshotRow, TabletPlace, TabletRow};
 use holdfast_sql::{Clock, ResultTable, SnapshotPick, Statement, Width, output, parse_one};
 use holdfast_storage::model::{
@@ -380,6 +383,37 @@ fn show_repositories_and_show_create_repository() {
     };
     assert_eq!(again.access, mirror.access);
     assert_eq!(again.properties.0["region"], "e\"u");
+}
+
+#[test]
+fn show_job_events() {
+    let mut words = JobRecords::new(JobId(10_002));
+    let mut history = History::new();
+    history.opening();
+    history.cancelled_backup("shop");
+    let rows = history.take().into_iter().zip(1..);
+    let records: Vec<_> = rows
+        .filter_map(|(event, seq)| {
+            words.take(&Record {
+                seq: Seq(seq),
+                at_ms: T0 + seq * 250,
+                stream: event.stream(),
+                kind: event.kind(),
+                hash: FrameHash([0; 32]),
+                event,
+            })
+        })
+        .collect();
+    let table = show::job_events(&records, clock());
+    check("job_events", &table);
+    let failed = arranged("SHOW JOB EVENTS FOR 10002 LIKE 'TaskFail%'", table.clone());
+    assert_eq!(failed.rows.len(), 1);
+    assert_eq!(failed.value(0, "Attempt"), Some("2"));
+    let last = arranged(
+        "SHOW JOB EVENTS FOR 10002 WHERE Backend = 1 ORDER BY Seq DESC LIMIT 1",
+        table,
+    );
+    assert_eq!(last.value(0, "Kind"), Some("TaskFinished"));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use holdfast_engine::RepositoryAccess;
 use holdfast_sql::{
-    ObjectKind, ObjectName, Objects, Reach, SnapshotPick, Statement, Width, parse, parse_one,
-    statements,
+    AsOf, Clock, ObjectKind, ObjectName, Objects, Reach, SnapshotPick, Statement, Width, parse,
+    parse_one, statements,
 };
 
 fn one(text: &str) -> Statement {
@@ -47,6 +47,16 @@ fn every_statement_is_known_by_its_name() {
         ("SHOW REPOSITORIES", "SHOW REPOSITORIES"),
         ("SHOW REPOSITORIES LIKE 'x%'", "SHOW REPOSITORIES"),
         ("SHOW CREATE REPOSITORY FOR r", "SHOW CREATE REPOSITORY"),
+        ("SHOW JOB EVENTS FOR 10002", "SHOW JOB EVENTS"),
+        (
+            "show job events for 10002 LIKE 'Task%' WHERE Attempt > 1 ORDER BY Seq DESC LIMIT 3",
+            "SHOW JOB EVENTS",
+        ),
+        ("SHOW BACKUP FROM d AS OF EVENT 12", "SHOW BACKUP"),
+        (
+            "SHOW BRIEF RESTORE AS OF TIMESTAMP '2026-11-24 10:00:00' WHERE State = 'x'",
+            "SHOW RESTORE",
+        ),
         ("SHOW BROKER", "SHOW BROKER"),
         (
             "SHOW BROKER WHERE Alive = true ORDER BY Name LIMIT 1",
@@ -340,6 +350,30 @@ fn brief_restores_are_told_apart() {
 }
 
 #[test]
+fn an_earlier_moment_stands_between_the_database_and_the_conditions() {
+    let show = |text: &str| match one(text) {
+        Statement::ShowBackup(show) | Statement::ShowRestore(show) => show,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(show("SHOW BACKUP").as_of, None);
+    let event = show("SHOW BACKUP FROM shop AS OF EVENT 12 LIKE 'x%'");
+    assert_eq!(event.database.as_deref(), Some("shop"));
+    assert_eq!(event.as_of, Some(AsOf::Event(12)));
+    assert!(event.tail.like.is_some());
+    let whole = show("SHOW RESTORE as of timestamp \"2026-11-24 10:00:00\" LIMIT 1").as_of;
+    let exact = show("SHOW RESTORE AS OF TIMESTAMP '2026-11-24 10:00:00.000'").as_of;
+    let (Some(AsOf::Timestamp(whole)), Some(AsOf::Timestamp(exact))) = (whole, exact) else {
+        panic!("{whole:?} {exact:?}");
+    };
+    let utc = Clock {
+        now_ms: 0,
+        offset_seconds: &|_| 0,
+    };
+    assert_eq!(exact.end_ms(&utc), 1_795_514_400_000);
+    assert_eq!(whole.end_ms(&utc), 1_795_514_400_999);
+}
+
+#[test]
 fn wrong_statements_meet_their_condition() {
     for (text, symbol, part) in [
         ("", "SYNTAX_ERROR", "no statement"),
@@ -359,6 +393,58 @@ fn wrong_statements_meet_their_condition() {
             "SHOW BACKUP x",
             "SYNTAX_ERROR",
             "column 13: found 'x', expected LIKE, WHERE",
+        ),
+        (
+            "SHOW BACKUP AS EVENT 1",
+            "SYNTAX_ERROR",
+            "found 'EVENT', expected OF",
+        ),
+        (
+            "SHOW BACKUP AS OF 1",
+            "SYNTAX_ERROR",
+            "expected EVENT or TIMESTAMP",
+        ),
+        (
+            "SHOW BACKUP AS OF EVENT -1",
+            "SYNTAX_ERROR",
+            "expected the sequence of an event",
+        ),
+        (
+            "SHOW BACKUP AS OF EVENT 1.5",
+            "SYNTAX_ERROR",
+            "found '1.5', expected the sequence of an event",
+        ),
+        (
+            "SHOW BACKUP AS OF EVENT 99999999999999999999",
+            "SYNTAX_ERROR",
+            "expected the sequence of an event",
+        ),
+        (
+            "SHOW BACKUP AS OF TIMESTAMP 5",
+            "SYNTAX_ERROR",
+            "expected a timestamp between quotes",
+        ),
+        (
+            "SHOW BACKUP AS OF TIMESTAMP '2026-02-30 00:00:00'",
+            "BAD_TIMESTAMP",
+            "'2026-02-30 00:00:00' is no timestamp, expected 'yyyy-MM-dd HH:mm:ss'",
+        ),
+        (
+            "SHOW BACKUP LIKE 'x' AS OF EVENT 1",
+            "SYNTAX_ERROR",
+            "found 'AS', expected LIKE, WHERE",
+        ),
+        (
+            "SHOW SNAPSHOT ON r AS OF EVENT 1",
+            "SYNTAX_ERROR",
+            "found 'AS'",
+        ),
+        ("SHOW JOB", "SYNTAX_ERROR", "expected EVENTS"),
+        ("SHOW JOB EVENTS", "SYNTAX_ERROR", "expected FOR"),
+        (
+            "SHOW JOB EVENTS FOR x",
+            "SYNTAX_ERROR",
+            "found 'x', expected the id of a job",
         ),
         (
             "SHOW BACKUP FROM",

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use holdfast_broker::Context;
-use holdfast_engine::{Clock as _, JobKind, JobView, ObjectRef, RefusalCode};
+use holdfast_engine::{Clock as _, JobId, JobKind, JobView, ObjectRef, RefusalCode};
 use holdfast_repository::manifest::Root;
 use holdfast_repository::{LabelEntry, Repository};
 use holdfast_sql::show::{self, SnapshotDetail, SnapshotRow, TabletPlace, TabletRow};
-use holdfast_sql::{Clock, Code, ResultTable, ShowSnapshot, SnapshotPick, SqlError, Statement};
+use holdfast_sql::{
+    Clock, Code, ResultTable, ShowJobs, ShowSnapshot, SnapshotPick, SqlError, Statement,
+};
 use holdfast_sql::{TableName, Width};
 use holdfast_storage::{Storage, TableInfo, TabletDetails, TabletId};
 
-use super::Session;
+use super::{Session, past};
 
 type Shown = Result<ResultTable, SqlError>;
 
@@ -26,15 +28,9 @@ impl Session<'_> {
             offset_seconds: &offset,
         };
         match statement {
-            Statement::ShowBackup(show) => {
-                self.show_jobs(JobKind::Backup, show.database.as_deref(), show.width, clock)
-            }
-            Statement::ShowRestore(show) => self.show_jobs(
-                JobKind::Restore,
-                show.database.as_deref(),
-                show.width,
-                clock,
-            ),
+            Statement::ShowBackup(show) => self.show_jobs(JobKind::Backup, show, clock),
+            Statement::ShowRestore(show) => self.show_jobs(JobKind::Restore, show, clock),
+            Statement::ShowJobEvents { job, .. } => self.show_job_events(JobId(*job), clock),
             Statement::ShowSnapshot(show) => self.show_snapshot(show),
             Statement::ShowRepositories(_) => {
                 let views: Vec<_> = self
@@ -71,22 +67,29 @@ impl Session<'_> {
         }
     }
 
-    fn show_jobs(
-        &self,
-        kind: JobKind,
-        named: Option<&str>,
-        width: Width,
-        clock: Clock<'_>,
-    ) -> Shown {
-        let database = self.database(named)?;
+    fn show_jobs(&self, kind: JobKind, show: &ShowJobs, clock: Clock<'_>) -> Shown {
+        let database = self.database(show.database.as_deref())?;
         let engine = &self.node.engine;
-        let jobs = engine.views().jobs_of(kind, Some(&database));
+        let views = match &show.as_of {
+            Some(as_of) => past::views(self.node.journal.as_ref(), as_of, clock)?,
+            None => engine.views(),
+        };
+        let jobs = views.jobs_of(kind, Some(&database));
         if jobs.is_empty() {
             // Jobs outlive their database, and a restore makes it late.
             self.check_database(&database)?;
         }
-        let progress = |job| engine.progress(job);
-        Ok(jobs_table(kind, &jobs, &progress, width, clock))
+        // Workers' reports are not in the journal.
+        let progress = |job| match show.as_of {
+            Some(_) => Vec::new(),
+            None => engine.progress(job),
+        };
+        Ok(jobs_table(kind, &jobs, &progress, show.width, clock))
+    }
+
+    fn show_job_events(&self, job: JobId, clock: Clock<'_>) -> Shown {
+        let records = past::records(self.node.journal.as_ref(), job)?;
+        Ok(show::job_events(&records, clock))
     }
 
     fn show_tables(&self, named: Option<&str>) -> Shown {

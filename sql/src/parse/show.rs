@@ -5,13 +5,14 @@ use sqlparser::tokenizer::Token;
 use crate::cursor::Cursor;
 use crate::error::{Code, SqlError};
 use crate::filter::{Comparison, Expr, Operand, Tail};
+use crate::moment;
 use crate::statement::{ShowJobs, ShowSnapshot, SnapshotPick, Statement, Width};
 
 use super::admin;
 
 const KINDS: &str = "BACKENDS, BACKUP, BRIEF RESTORE, BROKER, CREATE REPOSITORY, CREATE TABLE, \
     DATABASES, \
-                     PARTITIONS, REPOSITORIES, RESTORE, SNAPSHOT, TABLES or TABLET";
+                     JOB EVENTS, PARTITIONS, REPOSITORIES, RESTORE, SNAPSHOT, TABLES or TABLET";
 
 /// Makes a SHOW of nothing but its tail.
 type MakeShow = fn(Tail) -> Statement;
@@ -33,6 +34,9 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     }
     if cursor.eat("CREATE") {
         return create(cursor);
+    }
+    if cursor.eat("JOB") {
+        return job_events(cursor);
     }
     let plain: [(&[&str], MakeShow); 4] = [
         (&["REPOSITORIES"], Statement::ShowRepositories),
@@ -71,9 +75,20 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 
 fn jobs(cursor: &mut Cursor<'_>, width: Width) -> Result<ShowJobs, SqlError> {
     let database = cursor.of_database()?;
+    let as_of = moment::as_of(cursor)?;
     Ok(ShowJobs {
         database,
         width,
+        as_of,
+        tail: Tail::parse(cursor)?,
+    })
+}
+
+fn job_events(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    cursor.expect("EVENTS")?;
+    cursor.expect("FOR")?;
+    Ok(Statement::ShowJobEvents {
+        job: cursor.integer("the id of a job")?,
         tail: Tail::parse(cursor)?,
     })
 }

@@ -4,12 +4,14 @@
 
 mod cluster;
 mod jobs;
+mod records;
 mod repositories;
 mod tables;
 mod text;
 
 pub use cluster::{BrokerRow, backends, brokers, databases, tables};
 pub use jobs::{backups, restores};
+pub use records::job_events;
 pub use repositories::{SnapshotDetail, SnapshotRow, create_repository, repositories, snapshots};
 pub use tables::{TabletPlace, TabletRow, create_table, partitions, tablet, tablets};
 
