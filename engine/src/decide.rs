@@ -15,7 +15,6 @@ use crate::spec::{BackupSpec, JobKind, RepositoryAccess, RestoreJobSpec};
 use crate::state::{Job, State};
 
 pub(crate) use advance::advance;
-#[cfg(test)]
 pub(crate) use completed::MAX_FAILURES;
 
 /// How long a worker may take to let go before it is fenced.

@@ -3,8 +3,25 @@
 //! Projections and nothing else: they read records, hold no file, no clock and no lock, and decide nothing. They are
 //! for people; what a program needs of a job is in [`crate::Views`].
 
+mod advice;
+mod explain;
 mod figures;
+mod gather;
+mod line;
+mod model;
+mod phrases;
 mod records;
+mod work;
 
 pub use figures::{bytes, count, duration};
+pub use gather::Gather;
+pub use model::{
+    BackendStory, Moment, PlanFigures, Restart, SLOWEST, SlowTask, StopCause, Stopped, Story,
+    TROUBLES, TimeSpent, TroubleStory, WorkStory,
+};
 pub use records::{JobRecord, JobRecords, words};
+
+#[cfg(test)]
+mod tape;
+#[cfg(test)]
+mod tests;

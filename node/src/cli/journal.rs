@@ -17,6 +17,8 @@ pub(crate) enum JournalCommand {
     Verify(VerifyJournalArgs),
     /// Show the jobs as they stood, now or at a record or a time
     State(JournalStateArgs),
+    /// Tell the story of one job: its states, what it waited for, failures, the slowest tasks
+    Explain(ExplainArgs),
 }
 
 /// What a command reads: exactly one of both.
@@ -127,6 +129,27 @@ pub(crate) struct JournalStateArgs {
     #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
     pub(crate) at: Option<Point>,
     /// How the views are printed
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+const EXPLAIN_HELP: &str = "\
+SHOW BACKUP, SHOW RESTORE and `holdfast journal state` list the ids of the jobs.
+
+Examples:
+  holdfast journal explain node1 10002
+  holdfast journal explain copy-of-node1 10002 --at '2026-11-22 09:00:00'
+  holdfast journal explain --data-dir node1 10002 --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP, override_usage = "holdfast journal explain [OPTIONS] <SOURCE> <JOB>")]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) operands: OperandArgs,
+    /// Tell it as it stood after this record or at this time [default: the last there is]
+    #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
+    pub(crate) at: Option<Point>,
+    /// In words, or as one JSON object
     #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
     pub(crate) format: ToolFormat,
 }

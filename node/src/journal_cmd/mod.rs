@@ -3,6 +3,7 @@
 //! a copy.
 
 mod dump;
+mod explain;
 mod line;
 mod point;
 mod source;
@@ -20,5 +21,6 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::Dump(args) => dump::run(&args),
         JournalCommand::Verify(args) => verify::run(&args),
         JournalCommand::State(args) => state::run(&args),
+        JournalCommand::Explain(args) => explain::run(&args),
     }
 }
