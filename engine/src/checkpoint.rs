@@ -5,6 +5,7 @@
 //! The journal keeps the bytes under a hash and binds them to its own chain; this file says what
 //! they mean. They are no archive: a new version reads no old one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -14,12 +15,40 @@ use crate::event::Event;
 use crate::state::State;
 
 /// The name under which the journal keeps them.
-const PROJECTION: &str = "engine";
+pub(crate) const PROJECTION: &str = "engine";
 const MAGIC: [u8; 8] = *b"HFSTATE\n";
 /// Grows with every change of a state's form, and of what any event makes of a state.
 const VERSION: u16 = 1;
 /// Magic, version, and the sequence of the last event that the state includes.
 const HEADER_BYTES: usize = 18;
+
+/// Why bytes are not used as a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointError {
+    /// They are a state in the form of another version of the program, older or newer. That is no
+    /// damage: the events are replayed instead.
+    OtherVersion {
+        /// The version of the bytes.
+        found: u16,
+        /// The version of this program.
+        expected: u16,
+    },
+    /// They are no state, or not the one that they are said to be; what does not fit, in words.
+    Unsound(String),
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherVersion { found, expected } => {
+                write!(f, "its version is {found}, expected {expected}")
+            }
+            Self::Unsound(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}
 
 /// The bytes of `state`, which includes the events up to `at`. Equal states have equal bytes.
 ///
@@ -36,28 +65,33 @@ pub(crate) fn encode(state: &State, at: Seq) -> Result<Vec<u8>, String> {
 /// The state that [`encode`] wrote as of `at`.
 ///
 /// # Errors
-/// Why the bytes are not that, in words.
-pub(crate) fn decode(bytes: &[u8], at: Seq) -> Result<State, String> {
+/// Why the bytes are not that.
+pub(crate) fn decode(bytes: &[u8], at: Seq) -> Result<State, CheckpointError> {
+    let unsound = |why: String| Err(CheckpointError::Unsound(why));
     let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
-        return Err(format!("it has {} bytes, less than a header", bytes.len()));
+        return unsound(format!("it has {} bytes, less than a header", bytes.len()));
     };
     if header[..8] != MAGIC {
-        return Err("it is no state of an engine".to_owned());
+        return unsound("it is no state of an engine".to_owned());
     }
     if header[8..10] != VERSION.to_le_bytes() {
-        let found = u16::from_le_bytes([header[8], header[9]]);
-        return Err(format!("its version is {found}, expected {VERSION}"));
+        return Err(CheckpointError::OtherVersion {
+            found: u16::from_le_bytes([header[8], header[9]]),
+            expected: VERSION,
+        });
     }
     if header[10..] != at.get().to_le_bytes() {
-        return Err(format!("it is not of event {at}"));
+        return unsound(format!("it is not of event {at}"));
     }
-    let (mut state, rest) =
-        postcard::take_from_bytes::<State>(body).map_err(|e| format!("it cannot be read: {e}"))?;
+    let (mut state, rest) = match postcard::take_from_bytes::<State>(body) {
+        Ok(read) => read,
+        Err(e) => return unsound(format!("it cannot be read: {e}")),
+    };
     if !rest.is_empty() {
-        return Err(format!("{} bytes follow its end", rest.len()));
+        return unsound(format!("{} bytes follow its end", rest.len()));
     }
     state.index();
-    state.check()?;
+    state.check().map_err(CheckpointError::Unsound)?;
     Ok(state)
 }
 

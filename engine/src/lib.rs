@@ -78,6 +78,7 @@ mod view;
 mod work;
 
 pub use blobs::BrokerBlobs;
+pub use checkpoint::CheckpointError;
 pub use due::Credits;
 pub use engine::{Engine, Options, Parts};
 pub use event::Event;

@@ -137,7 +137,7 @@ fn open(
         ErrorKind::NotFound => Failure::retry(format!(
             "repository '{name}' is no longer at {}; bring it back (is the file system mounted?), or DROP REPOSITORY \
              {name} and CREATE it again",
-            record.location
+            without_secrets(&record.location)
         )),
         _ => Failure::from(error),
     })?;
@@ -150,6 +150,24 @@ fn open(
             Repository::open(context, broker, name, mode).map_err(Failure::from)
         }
     }
+}
+
+/// A location without what may be a secret in it, the query and the user: an error's words go into the journal and
+/// from there everywhere.
+fn without_secrets(location: &str) -> String {
+    let (body, query) = match location.split_once('?') {
+        Some((body, _)) => (body, "?…"),
+        None => (location, ""),
+    };
+    let Some((scheme, rest)) = body.split_once("://") else {
+        return format!("{body}{query}");
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((_, host)) => ("…@", host),
+        None => ("", authority),
+    };
+    format!("{scheme}://{user}{host}{path}{query}")
 }
 
 fn fatal(message: String) -> Failure {

@@ -2,7 +2,7 @@
 
 use holdfast_journal::{Error, Journal, Projection, Record, Seq};
 
-use crate::checkpoint;
+use crate::checkpoint::{self, CheckpointError};
 use crate::event::Event;
 use crate::published::Published;
 use crate::state::State;
@@ -16,6 +16,9 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// The name under which a journal keeps checkpoints of the engine's state.
+    pub const CHECKPOINTS: &'static str = checkpoint::PROJECTION;
+
     /// Before the first event.
     pub fn new() -> Self {
         Self {
@@ -55,6 +58,25 @@ impl Replay {
             }
         }
         Ok(replay)
+    }
+
+    /// The state that a checkpoint named [`CHECKPOINTS`](Self::CHECKPOINTS) holds: `state` as the
+    /// journal kept it, and `seq`, the last event that it includes.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: bytes that this program does not take for a state. They are then no
+    /// part of any state, and the events alone say what it was.
+    pub fn from_checkpoint(state: &[u8], seq: Seq) -> Result<Self, CheckpointError> {
+        checkpoint::decode(state, seq).map(|state| Self::after(state, seq))
+    }
+
+    /// The state as a checkpoint of this moment would hold it. Equal states have equal bytes,
+    /// however they were come by.
+    ///
+    /// # Errors
+    /// What could not be written, in words.
+    pub fn to_checkpoint(&self) -> Result<Vec<u8>, String> {
+        checkpoint::encode(&self.state, self.position)
     }
 
     /// The views as of the last event taken in.

@@ -11,7 +11,7 @@ use crate::{
     disk::{Disk, read_all},
     error::{Error, ErrorKind},
     ids::{FrameHash, Seq},
-    journal::Checkpoint,
+    journal::{Checkpoint, Kept},
     reader::Reader,
 };
 
@@ -185,6 +185,30 @@ pub(crate) fn latest(
         }
     }
     Ok(None)
+}
+
+/// Every checkpoint of a projection that is kept and reaches no further than the log, oldest first.
+pub(crate) fn all(reader: &Reader, family: u32, projection: &str) -> Result<Vec<Kept>, Error> {
+    check_name(projection)?;
+    let disk = &**reader.disk();
+    let mut kept = Vec::new();
+    for name in newest_first(disk, projection)?.into_iter().rev() {
+        let Some((_, seq)) = parse_name(&name).filter(|(_, seq)| *seq <= reader.tip().seq) else {
+            continue;
+        };
+        let content = match load(disk, family, &name) {
+            Ok(found) if reader.hash_at(found.seq)? == Some(found.hash) => Ok(found),
+            Ok(_) => Err(Error::damaged(format!(
+                "checkpoint {name} is not used: it disagrees with the log"
+            ))),
+            // A live writer dropped it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(error) => Err(error),
+        };
+        kept.push(Kept { name, seq, content });
+    }
+    Ok(kept)
 }
 
 /// The checkpoint that has seen most of the log: its name and sequence. Only whole ones count.

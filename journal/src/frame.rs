@@ -48,6 +48,62 @@ pub(crate) struct Head {
     pub(crate) hash: FrameHash,
 }
 
+/// A frame without its checksum and its padding: what happened, and how it is chained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its place in the journal.
+    pub seq: Seq,
+    /// Wall clock at the append, milliseconds since 1970.
+    pub at_ms: u64,
+    /// What it is about.
+    pub stream: StreamId,
+    /// What the payload is.
+    pub kind: Kind,
+    /// Whether it is the first of its transaction.
+    pub first: bool,
+    /// Whether it is the last of its transaction.
+    pub last: bool,
+    /// The chain hash up to and including it, as it is recorded.
+    pub hash: FrameHash,
+    /// The bytes of the event.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn of(head: &Head, payload: &'a [u8]) -> Self {
+        Self {
+            seq: head.seq,
+            at_ms: head.at_ms,
+            stream: head.stream,
+            kind: head.kind,
+            first: head.role.first,
+            last: head.role.last,
+            hash: head.hash,
+            payload,
+        }
+    }
+
+    /// The chain hash that this frame must bear behind one with the hash `prev`. Where it differs
+    /// from [`hash`](Frame::hash), something of the two frames was changed since they were written.
+    #[must_use]
+    pub fn chained(&self, prev: &FrameHash) -> FrameHash {
+        let head = Head {
+            kind: self.kind,
+            stream: self.stream,
+            seq: self.seq,
+            at_ms: self.at_ms,
+            role: Role {
+                first: self.first,
+                last: self.last,
+            },
+            payload_bytes: u32::try_from(self.payload.len()).unwrap_or(u32::MAX),
+            synced_through: Seq::ZERO,
+            hash: self.hash,
+        };
+        chain(prev, &head, self.payload)
+    }
+}
+
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {

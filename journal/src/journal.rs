@@ -53,6 +53,17 @@ pub struct Checkpoint {
     pub state: Vec<u8>,
 }
 
+/// A checkpoint that is kept, whether it can be used or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The name of its file.
+    pub name: String,
+    /// The last record that it says it includes, by its name.
+    pub seq: Seq,
+    /// What it holds, whole and in agreement with the log; else why it is passed over.
+    pub content: Result<Checkpoint, Error>,
+}
+
 /// A visitor of records; an error ends the visit and is handed to the caller of `read`.
 pub type Visit<'a, E> = dyn FnMut(Record<E>) -> Result<(), Error> + 'a;
 

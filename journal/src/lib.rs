@@ -39,6 +39,7 @@
 //! dropped. sled, below it, may panic on a damaged folder; such a panic is caught and leads to a
 //! new index, but the host's panic hook still hears of it.
 
+mod advance;
 mod cases;
 mod checkpoint;
 mod commit;
@@ -62,14 +63,16 @@ mod window;
 #[doc(hidden)]
 pub use serde;
 
+pub use advance::Advanced;
 pub use cases::{Answer, OpenCase, OpenReport};
 pub use error::{Error, ErrorKind, Place};
 #[doc(hidden)]
 pub use event::assert_kinds;
 pub use event::{Event, PAYLOAD_ALIGN, decode_payload, encode_payload, unknown_kind};
 pub use file::{FileJournal, Index, Options};
+pub use frame::Frame;
 pub use ids::{FrameHash, Kind, Seq, StreamId};
 pub use index::{IndexCheck, IndexStatus};
-pub use journal::{Appended, Checkpoint, Journal, Projection, Record, Visit, replay};
+pub use journal::{Appended, Checkpoint, Journal, Kept, Projection, Record, Visit, replay};
 pub use memory::{Fate, MemoryJournal};
-pub use readonly::ReadJournal;
+pub use readonly::{ReadJournal, VisitFrame};

@@ -3,21 +3,28 @@
 //! It takes no lock and changes nothing, not even the index, which it never opens in place. What a
 //! writer would cut off or refuse is not read, and is in the report.
 
-use std::{marker::PhantomData, path::Path, sync::Arc, time::Duration};
+use std::{marker::PhantomData, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
+    advance::{self, Advanced, End},
     cases::{OpenCase, OpenReport},
     checkpoint,
     disk::{Disk, FolderDisk},
     error::{Error, ErrorKind},
     event::Event,
     file::{readable, report},
+    frame::Frame,
     ids::{FrameHash, Kind, Seq, StreamId},
     index::{self, INDEX_FOLDER, IndexCheck},
-    journal::{Checkpoint, Projection, Record, Visit, drive},
+    journal::{Checkpoint, Kept, Projection, Record, Visit, drive},
     reader::Reader,
     scan::{self, Expected, Scan},
 };
+
+/// Hears of each frame in order; an error ends the visit.
+pub type VisitFrame<'a> = dyn FnMut(&Frame<'_>) -> Result<(), Error> + 'a;
 
 const LOOKS_MAX: u32 = 50;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
@@ -60,10 +67,13 @@ impl Found {
     }
 }
 
-/// A journal that is only read. It ends where the log ended when it was opened.
+/// A journal that is only read. It ends where the log ended when it was opened, or where
+/// [`advance`](ReadJournal::advance) last found its end.
 #[derive(Debug)]
 pub struct ReadJournal<E> {
     reader: Arc<Reader>,
+    /// Where [`advance`](ReadJournal::advance) goes on; none where no segment is whole.
+    end: Mutex<Option<End>>,
     events: PhantomData<fn() -> E>,
 }
 
@@ -131,10 +141,16 @@ impl<E: Event> ReadJournal<E> {
                 format!("no journal in folder {name}"),
             ));
         }
-        let (reader, _) = readable(disk, E::FAMILY, scan);
+        let (reader, last) = readable(disk, E::FAMILY, scan);
+        let end = last.map(|(segment, seed, offset)| End {
+            segment,
+            seed,
+            offset,
+        });
         Ok((
             Self {
                 reader,
+                end: Mutex::new(end),
                 events: PhantomData,
             },
             report,
@@ -161,6 +177,35 @@ impl<E: Event> ReadJournal<E> {
     /// As there.
     pub fn read(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
         self.reader.records(from, visit)
+    }
+
+    /// Takes in what a writer has added since; reads that and nothing twice. Works over the
+    /// writer's change of segments, its end, and the next writer.
+    ///
+    /// # Errors
+    /// `Damaged` where what is there now does not continue what was read: another journal took
+    /// the place of this one, or it was cut. `NotFound` where the segment at hand is gone.
+    /// `NewerFormat`, `Io`.
+    pub fn advance(&self) -> Result<Advanced, Error> {
+        match &mut *self.end.lock() {
+            Some(end) => advance::advance(&self.reader, E::FAMILY, E::kinds(), end),
+            None => Ok(Advanced {
+                last: self.position().0,
+                unfinished: false,
+            }),
+        }
+    }
+
+    /// Visits the frames from `from` to the position, in order, as they lie in the log: with their
+    /// place in their transaction and their payload's own bytes.
+    ///
+    /// # Errors
+    /// As [`Journal::read`](crate::Journal::read).
+    pub fn frames(&self, from: Seq, visit: &mut VisitFrame<'_>) -> Result<(), Error> {
+        self.reader.frames(from, self.position().0, &mut |raw| {
+            visit(&Frame::of(&raw.head, raw.payload))?;
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     /// As [`replay`](crate::replay).
@@ -206,6 +251,16 @@ impl<E: Event> ReadJournal<E> {
     /// As there.
     pub fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
         checkpoint::latest(&self.reader, E::FAMILY, projection)
+    }
+
+    /// All kept checkpoints of a projection, oldest first: what each says, or why it is not used.
+    /// One that reaches behind [`position`](ReadJournal::position) is left out: beside a live
+    /// writer it is of later records, and in a folder at rest opening has said so.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name, `Io`.
+    pub fn checkpoints(&self, projection: &str) -> Result<Vec<Kept>, Error> {
+        checkpoint::all(&self.reader, E::FAMILY, projection)
     }
 
     /// Checks the index against the log, in a private copy that is removed again. Beside a running

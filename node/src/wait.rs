@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use holdfast_engine::{Engine, JobId, JobKind, JobView};
+use holdfast_sql::secret::mask_text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exit::{Exit, Failure};
@@ -84,7 +85,7 @@ fn ended(view: Arc<JobView>) -> Result<Arc<JobView>, Failure> {
             "{} was cancelled: {}, {}",
             title(&view),
             status.code.name(),
-            status.message
+            mask_text(&status.message)
         ),
     ))
 }
@@ -264,7 +265,11 @@ fn line(view: &JobView, in_flight: u64) -> String {
         ));
     }
     if let Some(error) = common.errors.last() {
-        line.push_str(&format!(", task {} failed: {}", error.task, error.message));
+        line.push_str(&format!(
+            ", task {} failed: {}",
+            error.task,
+            mask_text(&error.message)
+        ));
     }
     line
 }

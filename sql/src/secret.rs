@@ -1,6 +1,8 @@
 //! Which properties are secrets, and what stands in their place when one would be shown. No secret
 //! leaves this crate in a text that it makes.
 
+use std::borrow::Cow;
+
 /// What stands in place of a secret.
 pub const MASK: &str = "******";
 
@@ -57,6 +59,26 @@ pub fn mask_location(location: &str) -> String {
     out
 }
 
+/// A message as it may be shown: each location in it is masked, such as the one that an adapter names
+/// in the words of its error.
+pub fn mask_text(text: &str) -> Cow<'_, str> {
+    let is_location =
+        |word: &str| word.contains("://") || (word.contains('?') && word.contains('='));
+    if !is_location(text) {
+        return Cow::Borrowed(text);
+    }
+    let masked = text.split_inclusive(char::is_whitespace).map(|word| {
+        let bare = word
+            .trim_end()
+            .trim_end_matches(|ch| ",;.:)'\"".contains(ch));
+        match is_location(bare) {
+            true => mask_location(bare) + &word[bare.len()..],
+            false => word.to_owned(),
+        }
+    });
+    Cow::Owned(masked.collect())
+}
+
 fn mask_authority(body: &str) -> String {
     let Some((scheme, rest)) = body.split_once("://") else {
         return body.to_owned();
@@ -104,6 +126,21 @@ mod tests {
         ] {
             assert!(!is_secret(key), "{key}");
         }
+    }
+
+    #[test]
+    fn messages_lose_the_secrets_of_the_locations_in_them() {
+        assert_eq!(
+            mask_text(
+                "repository 'r' is no longer at file:///b?sas=hush; bring it back, or  DROP it"
+            ),
+            "repository 'r' is no longer at file:///b?sas=******; bring it back, or  DROP it"
+        );
+        assert_eq!(
+            mask_text("tried sftp://u:p@h/d and\n/srv?password=p&x=1 too"),
+            "tried sftp://u:******@h/d and\n/srv?password=******&x=1 too"
+        );
+        assert_eq!(mask_text("is it mounted? a = b"), "is it mounted? a = b");
     }
 
     #[test]

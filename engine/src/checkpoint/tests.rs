@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use holdfast_broker::{Broker, MemoryBroker};
 use holdfast_journal::{
-    Appended, Checkpoint, Error, FileJournal, FrameHash, Kind, MemoryJournal, Record, StreamId,
-    Visit,
+    Appended, Checkpoint, Error, FileJournal, FrameHash, Kind, MemoryJournal, Projection as _,
+    Record, StreamId, Visit,
 };
 use holdfast_storage::CatalogPosition;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::engine::{Engine, Parts};
 use crate::opening::{Opened, open_state, replayed};
+use crate::replay::Replay;
 use crate::seams::Now;
 use crate::spec::{BackupRequest, RepositoryAccess, RepositoryRequest, Selection};
 use crate::testing::{History, MemoryStorage};
@@ -437,4 +438,50 @@ fn zero_events_mean_no_checkpoint_at_all() {
     engine.close();
     assert_eq!(journal.kept(), None);
     assert!(journal.asked.lock().is_empty());
+}
+
+#[test]
+fn a_tools_replay_from_a_checkpoint_ends_as_one_from_the_first_event() {
+    let events = history();
+    let record = |count: usize| Record {
+        seq: at(count),
+        at_ms: NOW.wall_ms,
+        stream: StreamId::OWNER,
+        kind: Kind(0),
+        hash: FrameHash::genesis(0),
+        event: events[count - 1].clone(),
+    };
+    let mut whole = Replay::new();
+    let mut begun: Vec<Replay> = Vec::new();
+    for count in 1..=events.len() {
+        whole.apply(&record(count)).unwrap();
+        let kept = whole.to_checkpoint().unwrap();
+        for replay in &mut begun {
+            replay.apply(&record(count)).unwrap();
+        }
+        begun.push(Replay::from_checkpoint(&kept, at(count)).unwrap());
+        for replay in &mut begun {
+            assert_eq!(replay.to_checkpoint().unwrap(), kept);
+            assert_eq!(
+                format!("{:?}", replay.views()),
+                format!("{:?}", whole.views())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_told_from_one_that_is_unsound() {
+    let good = encode(&State::new(), at(0)).unwrap();
+    let mut other = good.clone();
+    other[8] += 1;
+    let expected = CheckpointError::OtherVersion {
+        found: VERSION + 1,
+        expected: VERSION,
+    };
+    assert_eq!(Replay::from_checkpoint(&other, at(0)).err(), Some(expected));
+    assert!(matches!(
+        Replay::from_checkpoint(&good, at(1)).err(),
+        Some(CheckpointError::Unsound(_))
+    ));
 }

@@ -4,10 +4,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
+use holdfast_engine::Event;
+use holdfast_journal::Event as _;
 
 use crate::exit::Failure;
-use crate::journal_cmd::Point;
+use crate::journal_cmd::{Point, parse_time};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
@@ -84,10 +87,44 @@ impl OperandArgs {
     }
 }
 
+/// Which records are shown: those that agree with every part given.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Filters")]
+pub(crate) struct FilterArgs {
+    /// Only records of this job; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) job: Vec<u64>,
+    /// Only records of this kind; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = kind_names(), ignore_case = true)]
+    #[arg(hide_possible_values = true)]
+    pub(crate) kind: Vec<String>,
+    /// Only records that bear this time or a later one
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) since: Option<u64>,
+    /// Only records that bear this time or an earlier one
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) until: Option<u64>,
+    /// Only records from this sequence on
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) from: Option<u64>,
+    /// Only records to this sequence, itself included
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) to: Option<u64>,
+}
+
+fn kind_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Event::kinds().iter().map(|(_, name)| *name))
+}
+
 const DUMP_HELP: &str = "\
+Times: RFC 3339 such as 2026-11-22T09:00:00Z, or '2026-11-22 09:00:00.123' in the zone of TZ, else of
+the system. Secrets are left out or masked.
+
 Examples:
   holdfast journal dump node1
-  holdfast journal dump --data-dir copy-of-node1 --format json";
+  holdfast journal dump node1 --job 10023 --kind TaskFailed --kind JobStopping
+  holdfast journal dump copy-of-node1 --since '2026-11-22 09:00:00' --until '2026-11-22 09:05:00'
+  holdfast journal dump --data-dir copy-of-node1 --from 100 --to 200 --format csv > part.csv";
 
 #[derive(Debug, Args)]
 #[command(after_help = DUMP_HELP)]
@@ -95,8 +132,10 @@ pub(crate) struct DumpArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// How records are printed
-    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
-    pub(crate) format: ToolFormat,
+    #[arg(long, value_enum, default_value_t = RecordFormat::Table)]
+    pub(crate) format: RecordFormat,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 const VERIFY_HELP: &str = "\
@@ -161,4 +200,15 @@ pub(crate) enum ToolFormat {
     Table,
     /// A line each: an object for a record or finding, an array of objects for backups or restores
     Json,
+}
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordFormat {
+    /// For people; may change
+    Table,
+    /// An object a line
+    Json,
+    /// Header, RFC 4180, NULL is an unquoted \N; the fields are JSON in one column
+    Csv,
 }

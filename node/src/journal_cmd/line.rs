@@ -2,18 +2,41 @@
 //! into tickets.
 
 use holdfast_engine::Event;
-use holdfast_journal::{Event as _, Record};
-use holdfast_sql::secret::mask_location;
+use holdfast_journal::{Event as _, Record, StreamId};
+use holdfast_sql::output::csv_record;
+use holdfast_sql::secret::{mask_location, mask_text};
 use serde_json::{Map, Value, json};
 
-use crate::cli::ToolFormat;
+use crate::cli::RecordFormat;
 use crate::host::{SystemClock, time_text};
 
-/// The record in this format, without the end of the line.
-pub(crate) fn line(record: &Record<Event>, clock: &SystemClock, format: ToolFormat) -> String {
+/// The members of a record in JSON, and the columns in CSV.
+const COLUMNS: [&str; 9] = [
+    "seq",
+    "at_ms",
+    "time",
+    "stream",
+    "job",
+    "kind",
+    "kind_number",
+    "hash",
+    "fields",
+];
+
+/// What stands before the first record; empty for most formats.
+pub(crate) fn header(format: RecordFormat) -> String {
     match format {
-        ToolFormat::Table => table_line(record, clock),
-        ToolFormat::Json => json_line(record, clock),
+        RecordFormat::Csv => csv_record(&COLUMNS.map(Some)),
+        RecordFormat::Table | RecordFormat::Json => String::new(),
+    }
+}
+
+/// The record in this format, with the end of the line.
+pub(crate) fn line(record: &Record<Event>, clock: &SystemClock, format: RecordFormat) -> String {
+    match format {
+        RecordFormat::Table => table_line(record, clock),
+        RecordFormat::Json => json_line(record, clock),
+        RecordFormat::Csv => csv_line(record, clock),
     }
 }
 
@@ -24,7 +47,7 @@ fn table_line(record: &Record<Event>, clock: &SystemClock) -> String {
         job => format!("job {job}"),
     };
     format!(
-        "{:>8}  {}  {stream:<10}  {:<24}  {}",
+        "{:>8}  {}  {stream:<10}  {:<24}  {}\n",
         record.seq.get(),
         time_text(clock, record.at_ms),
         record.event.kind_name(),
@@ -32,18 +55,39 @@ fn table_line(record: &Record<Event>, clock: &SystemClock) -> String {
     )
 }
 
+/// The job that a record is about.
+fn job_of(record: &Record<Event>) -> Option<u64> {
+    Some(record.stream.get()).filter(|_| record.stream != StreamId::OWNER)
+}
+
 fn json_line(record: &Record<Event>, clock: &SystemClock) -> String {
-    json!({
+    let object = json!({
         "seq": record.seq.get(),
         "at_ms": record.at_ms,
         "time": time_text(clock, record.at_ms),
         "stream": record.stream.get(),
+        "job": job_of(record),
         "kind": record.event.kind_name(),
         "kind_number": record.kind.get(),
         "hash": record.hash.to_string(),
         "fields": fields(&record.event),
-    })
-    .to_string()
+    });
+    format!("{object}\n")
+}
+
+fn csv_line(record: &Record<Event>, clock: &SystemClock) -> String {
+    let job = job_of(record).map(|job| job.to_string());
+    csv_record(&[
+        Some(&record.seq.to_string()),
+        Some(&record.at_ms.to_string()),
+        Some(&time_text(clock, record.at_ms)),
+        Some(&record.stream.to_string()),
+        job.as_deref(),
+        Some(record.event.kind_name()),
+        Some(&record.kind.to_string()),
+        Some(&record.hash.to_string()),
+        Some(&fields(&record.event).to_string()),
+    ])
 }
 
 /// The payload with hashes as hex, secrets left out or masked.
@@ -75,6 +119,7 @@ fn readable(value: Value) -> Value {
             Some(text) => Value::String(text),
             None => Value::Array(items.into_iter().map(readable).collect()),
         },
+        Value::String(text) => json!(mask_text(&text)),
         other => other,
     }
 }

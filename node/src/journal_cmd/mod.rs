@@ -4,13 +4,14 @@
 
 mod dump;
 mod explain;
+mod filter;
 mod line;
 mod point;
 mod source;
 mod state;
 mod verify;
 
-pub(crate) use point::Point;
+pub(crate) use point::{Point, parse_time};
 
 use crate::cli::JournalCommand;
 use crate::exit::{Exit, Failure};

@@ -69,6 +69,11 @@ impl Source {
             .map_or(Ok(Exit::Done), |error| Err(journal_failure(error)))
     }
 
+    /// The first record.
+    pub(crate) fn first(&self) -> Seq {
+        self.journal.first()
+    }
+
     /// The last record that is whole, and the chain hash there; [`Seq::ZERO`] where there is none.
     pub(crate) fn last(&self) -> (Seq, FrameHash) {
         self.journal.position()

@@ -19,6 +19,13 @@ pub fn csv(result: &ResultTable) -> String {
     out
 }
 
+/// One record with the end of its line, for results that are too long to be held; NULL is `None`.
+pub fn csv_record(values: &[Option<&str>]) -> String {
+    let mut out = String::new();
+    record(&mut out, values.iter().copied(), values.len());
+    out
+}
+
 fn record<'a>(out: &mut String, values: impl Iterator<Item = Option<&'a str>>, count: usize) {
     for (i, value) in values.enumerate() {
         if i > 0 {

@@ -5,7 +5,7 @@ mod csv;
 mod json;
 mod table;
 
-pub use csv::csv;
+pub use csv::{csv, csv_record};
 pub use json::json;
 pub(crate) use json::string as json_string;
 pub use table::{table, vertical};

@@ -7,7 +7,7 @@ use holdfast_engine::{ObjectRef, RepositoryAccess, RepositoryView};
 
 use crate::ddl::create_repository_text;
 use crate::output::json_string;
-use crate::secret::mask_location;
+use crate::secret::{mask_location, mask_text};
 use crate::statement::SnapshotPick;
 
 use super::{Clock, ResultTable};
@@ -37,7 +37,7 @@ pub fn repositories(
             Some(read_only.to_string()),
             Some(mask_location(&view.location)),
             Some(view.broker.clone().unwrap_or_default()),
-            error(&view.name).map(|(ms, text)| format!("{}: {text}", clock.time(ms))),
+            error(&view.name).map(|(ms, text)| format!("{}: {}", clock.time(ms), mask_text(&text))),
         ]);
     }
     table

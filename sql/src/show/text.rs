@@ -2,6 +2,8 @@
 
 use holdfast_engine::{ObjectRef, Status, StatusCode, TaskError, TaskProgress, TaskRun};
 
+use crate::secret::mask_text;
+
 /// Tasks shown by id at most; a job may have hundreds of thousands.
 const MAX_TASKS: usize = 100;
 const SECONDS_A_DAY: i64 = 86_400;
@@ -96,7 +98,7 @@ pub(crate) fn progress(tasks: &[TaskProgress]) -> String {
 
 /// `[taskId: text], [..]`, at most 100, then how many more.
 pub(crate) fn errors(errors: &[TaskError]) -> String {
-    let one = |e: &TaskError| format!("[{}: {}]", e.task, e.message);
+    let one = |e: &TaskError| format!("[{}: {}]", e.task, mask_text(&e.message));
     let mut parts: Vec<String> = errors.iter().take(MAX_TASKS).map(one).collect();
     more(&mut parts, errors.len() as u64);
     parts.join(", ")
@@ -113,7 +115,7 @@ fn more(parts: &mut Vec<String>, total: u64) {
 pub(crate) fn status(status: &Status) -> String {
     match status.code {
         StatusCode::Ok if status.message.is_empty() => "[OK]".to_owned(),
-        code => format!("[{}, msg: {}]", code.name(), status.message),
+        code => format!("[{}, msg: {}]", code.name(), mask_text(&status.message)),
     }
 }
 
