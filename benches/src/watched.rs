@@ -110,6 +110,11 @@ impl Disk for WatchedDisk {
     fn folder(&self) -> Option<&Path> {
         self.inner.folder()
     }
+
+    fn within(&self, name: &str, make: bool) -> io::Result<Box<dyn Disk>> {
+        // Archives are no part of what is measured.
+        self.inner.within(name, make)
+    }
 }
 
 #[derive(Debug)]

@@ -52,6 +52,33 @@ pub enum OpenCase {
         /// The sequence that it starts with.
         found: Seq,
     },
+    /// The log begins after record 1, and nothing says that what was before it was archived.
+    AnchorMissing {
+        /// The first record that there is.
+        found: Seq,
+    },
+    /// The anchor is unreadable, or is not that of the log behind it.
+    AnchorWrong {
+        /// What is wrong.
+        flaw: String,
+    },
+    /// Segments that were archived were still in the log: archiving was cut short.
+    ArchiveUnfinished {
+        /// The archive that holds them.
+        archive: String,
+        /// How many were removed.
+        segments: u64,
+    },
+    /// Segments that were archived are still in the log, and no whole archive holds them.
+    ArchiveAway {
+        /// How many stay.
+        segments: u64,
+    },
+    /// An archive whose records the log still holds: archiving was cut short before it counted.
+    ArchiveUndone {
+        /// The file that was removed.
+        archive: String,
+    },
     /// A journal of another family.
     Foreign {
         /// The family found.
@@ -101,6 +128,8 @@ pub enum Answer {
     Cut,
     /// Open; the index is mended beside normal work.
     MendIndex,
+    /// Finish or undo the archiving that was cut short, then open.
+    MendArchive,
     /// Do not open.
     Refuse(ErrorKind),
 }
@@ -110,7 +139,7 @@ impl OpenCase {
     #[must_use]
     pub const fn answer(&self) -> Answer {
         match self {
-            Self::Clean | Self::Empty => Answer::GoOn,
+            Self::Clean | Self::Empty | Self::ArchiveAway { .. } => Answer::GoOn,
             Self::TornTail { .. }
             | Self::Hole { .. }
             | Self::UnfinishedTransaction
@@ -118,9 +147,12 @@ impl OpenCase {
             Self::IndexMissing | Self::IndexBehind { .. } | Self::IndexDamaged { .. } => {
                 Answer::MendIndex
             }
-            Self::Damage { .. } | Self::MissingSegment { .. } | Self::LostTail { .. } => {
-                Answer::Refuse(ErrorKind::Damaged)
-            }
+            Self::ArchiveUnfinished { .. } | Self::ArchiveUndone { .. } => Answer::MendArchive,
+            Self::Damage { .. }
+            | Self::MissingSegment { .. }
+            | Self::AnchorMissing { .. }
+            | Self::AnchorWrong { .. }
+            | Self::LostTail { .. } => Answer::Refuse(ErrorKind::Damaged),
             Self::Foreign { .. } => Answer::Refuse(ErrorKind::Foreign),
             Self::NewerFormat { .. } => Answer::Refuse(ErrorKind::NewerFormat),
             Self::Locked { .. } => Answer::Refuse(ErrorKind::Locked),
@@ -139,6 +171,11 @@ impl OpenCase {
             Self::TornSegment { .. } => "torn segment",
             Self::Damage { .. } => "damage",
             Self::MissingSegment { .. } => "missing segment",
+            Self::AnchorMissing { .. } => "anchor missing",
+            Self::AnchorWrong { .. } => "anchor wrong",
+            Self::ArchiveUnfinished { .. } => "archive unfinished",
+            Self::ArchiveAway { .. } => "archive away",
+            Self::ArchiveUndone { .. } => "archive undone",
             Self::Foreign { .. } => "foreign",
             Self::NewerFormat { .. } => "newer format",
             Self::Locked { .. } => "locked",
@@ -153,7 +190,9 @@ impl OpenCase {
     pub(crate) fn refusal(&self) -> Error {
         let kind = match self.answer() {
             Answer::Refuse(kind) => kind,
-            Answer::GoOn | Answer::Cut | Answer::MendIndex => ErrorKind::Invalid,
+            Answer::GoOn | Answer::Cut | Answer::MendIndex | Answer::MendArchive => {
+                ErrorKind::Invalid
+            }
         };
         Error::new(kind, self.to_string())
     }
@@ -180,6 +219,27 @@ impl fmt::Display for OpenCase {
                 ": expected a segment that starts with sequence {expected}, found one that starts \
                  with {found}; {COPY}"
             ),
+            Self::AnchorMissing { found } => write!(
+                f,
+                ": expected a segment that starts with sequence 1, found one that starts with \
+                 {found}, and no file anchor that says where the records before it went; put back \
+                 the segments, or the anchor, from a copy"
+            ),
+            Self::AnchorWrong { flaw } => write!(
+                f,
+                ": {flaw}; put the file anchor back from a copy of this journal"
+            ),
+            Self::ArchiveUnfinished { archive, segments } => {
+                write!(f, ": {segments} segments that {archive} holds were removed")
+            }
+            Self::ArchiveAway { segments } => write!(
+                f,
+                ": {segments} segments that were archived stay beside the log, since no whole archive \
+                 holds them"
+            ),
+            Self::ArchiveUndone { archive } => {
+                write!(f, ": {archive} was removed, the log holds its records")
+            }
             Self::Foreign { found, expected } => write!(
                 f,
                 ": the folder holds a journal of family {found:08x}, expected {expected:08x}; \
@@ -206,8 +266,10 @@ impl fmt::Display for OpenCase {
 pub struct OpenReport {
     /// The findings, log first, then index. Never empty.
     pub cases: Vec<OpenCase>,
-    /// Records in the log.
+    /// Records in the log, without archived ones.
     pub records: u64,
+    /// The first of them; 1 unless leading segments were archived.
+    pub first: Seq,
     /// The last of them.
     pub last: Seq,
     /// Segment files.
@@ -272,6 +334,14 @@ mod tests {
                 expected: Seq(5),
                 found: Seq(9),
             },
+            OpenCase::AnchorMissing { found: Seq(9) },
+            OpenCase::AnchorWrong { flaw: text() },
+            OpenCase::ArchiveUnfinished {
+                archive: text(),
+                segments: 2,
+            },
+            OpenCase::ArchiveAway { segments: 2 },
+            OpenCase::ArchiveUndone { archive: text() },
             OpenCase::Foreign {
                 found: 1,
                 expected: 2,
@@ -298,6 +368,7 @@ mod tests {
                 Answer::GoOn => "go on".to_owned(),
                 Answer::Cut => "cut".to_owned(),
                 Answer::MendIndex => "mend the index".to_owned(),
+                Answer::MendArchive => "mend the archive".to_owned(),
                 Answer::Refuse(kind) => format!("refuse: {kind:?}"),
             };
             let row = format!("| {} | {answer} |", case.name());

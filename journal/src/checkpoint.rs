@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::{
+    anchor::Anchor,
     disk::{Disk, read_all},
     error::{Error, ErrorKind},
     ids::{FrameHash, Seq},
@@ -130,7 +131,12 @@ pub(crate) fn write(
         }
         return Err(Error::io("write checkpoint", &name, &error));
     }
+    let held = reader.held.lock();
+    let kept = [&held.anchored, &held.candidate];
     for old in newest_first(disk, projection)?.into_iter().skip(KEPT) {
+        if kept.into_iter().flatten().any(|name| *name == old) {
+            continue;
+        }
         match disk.remove(&old) {
             // Another checkpoint of the same projection, made at the same time, dropped it first.
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -151,6 +157,11 @@ fn newest_first(disk: &dyn Disk, projection: &str) -> Result<Vec<String>, Error>
 }
 
 fn load(disk: &dyn Disk, family: u32, name: &str) -> Result<Checkpoint, Error> {
+    load_sealed(disk, family, name).map(|(checkpoint, _)| checkpoint)
+}
+
+/// The checkpoint with its own hash.
+fn load_sealed(disk: &dyn Disk, family: u32, name: &str) -> Result<(Checkpoint, [u8; 32]), Error> {
     let file = disk.open(name).map_err(|e| match e.kind() {
         // A live writer may drop an old one between the listing and this.
         io::ErrorKind::NotFound => {
@@ -166,7 +177,9 @@ fn load(disk: &dyn Disk, family: u32, name: &str) -> Result<Checkpoint, Error> {
             "checkpoint {name} is not used: it was renamed"
         )));
     }
-    Ok(checkpoint)
+    let mut seal = [0; 32];
+    seal.copy_from_slice(&bytes[HASH_AT..HEADER_BYTES]);
+    Ok((checkpoint, seal))
 }
 
 /// The newest state of a projection that is whole and agrees with the log.
@@ -209,6 +222,39 @@ pub(crate) fn all(reader: &Reader, family: u32, projection: &str) -> Result<Vec<
         kept.push(Kept { name, seq, content });
     }
     Ok(kept)
+}
+
+/// The newest whole checkpoint that includes the record `last` and agrees with the log, held so that
+/// no newer one drops it: its record and its own hash.
+///
+/// # Errors
+/// `Invalid` where there is none, which is the caller's to write first.
+pub(crate) fn hold(
+    reader: &Reader,
+    family: u32,
+    projection: &str,
+    last: Seq,
+) -> Result<(Seq, [u8; 32]), Error> {
+    check_name(projection)?;
+    let disk = &**reader.disk();
+    let mut held = reader.held.lock();
+    for name in newest_first(disk, projection)? {
+        let loaded = load_sealed(disk, family, &name);
+        let Ok((found, seal)) = loaded else { continue };
+        if found.seq >= last && reader.hash_at(found.seq)? == Some(found.hash) {
+            held.candidate = Some(name);
+            return Ok((found.seq, seal));
+        }
+    }
+    Err(Error::invalid(format!(
+        "nothing is archived: no whole checkpoint of {projection} includes record {last}, write one \
+         first"
+    )))
+}
+
+/// The name of the checkpoint that an anchor names.
+pub(crate) fn anchored_name(anchor: &Anchor) -> String {
+    file_name(&anchor.projection, anchor.checkpoint)
 }
 
 /// The checkpoint that has seen most of the log: its name and sequence. Only whole ones count.

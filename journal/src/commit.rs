@@ -85,6 +85,8 @@ struct Writer {
     seed: u32,
     tip: Tip,
     reserve: Reserve,
+    /// Whether what is on disk is known; nothing is written any more once it is not.
+    sound: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl Committer {
             seed,
             tip,
             reserve,
+            sound: true,
         };
         let queue = Mutex::new(Queue::default());
         Ok(Self {
@@ -189,6 +192,34 @@ impl Committer {
         self.lead();
         slot.wait()
             .unwrap_or_else(|| Err(Error::poisoned("the leader's append went unanswered")))
+    }
+
+    /// Begins a new segment where the one that is written holds anything, so that all before can
+    /// leave the log.
+    pub(crate) fn begin_next(&self) -> Result<(), Error> {
+        let mut writer = self.writer.lock();
+        self.usable()?;
+        if !writer.sound {
+            return Err(Error::poisoned("an append before this one failed"));
+        }
+        if writer.offset <= segment::HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        match self.roll(&mut writer) {
+            Ok(()) => Ok(()),
+            Err(Failure::Undone(error)) => Err(error),
+            Err(Failure::Unknown(error)) => {
+                writer.sound = false;
+                let error = Error::poisoned(&error.to_string());
+                self.poison(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the log takes more.
+    pub(crate) fn usable(&self) -> Result<(), Error> {
+        self.queue.lock().poisoned.clone().map_or(Ok(()), Err)
     }
 
     /// Accepts nothing more. What is being written is answered as it comes out.
@@ -231,7 +262,9 @@ impl Committer {
             writer.reserve = hold_reserve(&**self.reader.disk(), self.sizes.reserve_bytes);
         }
         if writer.reserve == Reserve::Held {
-            match self.attempt(&mut writer, &mut all) {
+            let outcome = self.attempt(&mut writer, &mut all);
+            writer.sound &= !matches!(outcome, Err(Failure::Unknown(_)));
+            match outcome {
                 Err(Failure::Undone(e)) if e.kind() == ErrorKind::Full => {}
                 outcome => return answer(all, outcome),
             }
@@ -251,6 +284,7 @@ impl Committer {
             writer.reserve = release_reserve(&**self.reader.disk());
         }
         let outcome = self.attempt(&mut writer, &mut urgent);
+        writer.sound &= !matches!(outcome, Err(Failure::Unknown(_)));
         let (more, poison) = answer(urgent, outcome);
         answers.extend(more);
         (answers, poison)

@@ -6,6 +6,7 @@
 use std::{fmt::Debug, sync::Arc, thread};
 
 use crate::{
+    archive::ArchiveRequest,
     error::{Error, ErrorKind},
     event::Event,
     ids::{FrameHash, Kind, Seq, StreamId},
@@ -74,6 +75,99 @@ pub fn run<S: Subject + Sync>(subject: &S) -> Result<(), String> {
     checkpoints_are_kept_by_name(subject)?;
     equal_events_make_equal_hashes(subject)?;
     replay_brings_a_projection_up_to_the_end(subject)
+}
+
+/// Runs the part of the suite that is for journals which keep archives.
+///
+/// # Errors
+/// The broken promise.
+pub fn archives<S: Subject + Sync>(subject: &S) -> Result<(), String> {
+    nothing_is_archived_without_a_checkpoint(subject)?;
+    archives_and_log_are_one_history(subject)
+}
+
+fn leave<'a>(before: u64) -> ArchiveRequest<'a> {
+    ArchiveRequest {
+        before: Seq(before),
+        projection: "views",
+        description: b"a test",
+        at_ms: 77,
+    }
+}
+
+fn nothing_is_archived_without_a_checkpoint<S: Subject>(subject: &S) -> Check {
+    let journal = ok("fresh", subject.fresh())?;
+    fill(subject, &journal, 6)?;
+    ok("roll", journal.roll())?;
+    fill(subject, &journal, 4)?;
+    let before = all::<S>(&journal, Seq::FIRST)?;
+    let what = "archive without a checkpoint";
+    refused(what, journal.archive(&leave(9)), ErrorKind::Invalid)?;
+    ok(
+        "early checkpoint",
+        journal.checkpoint(Seq(5), "views", b"5"),
+    )?;
+    let what = "archive more than the checkpoint includes";
+    refused(what, journal.archive(&leave(9)), ErrorKind::Invalid)?;
+    ok("checkpoint", journal.checkpoint(Seq(6), "views", b"6"))?;
+    let none = ok("archive what is not whole", journal.archive(&leave(6)))?;
+    same("segments with records that must stay", none, None)?;
+    same("first", journal.first(), Seq::FIRST)?;
+    same("the log", all::<S>(&journal, Seq::FIRST)?, before)
+}
+
+fn archives_and_log_are_one_history<S: Subject>(subject: &S) -> Check {
+    let mut journal = ok("fresh", subject.fresh())?;
+    for _ in 0..3 {
+        fill(subject, &journal, 5)?;
+        ok("roll", journal.roll())?;
+    }
+    fill(subject, &journal, 2)?;
+    let whole = all::<S>(&journal, Seq::FIRST)?;
+    let position = journal.position();
+    for (at, last) in [(8, 5), (17, 15)] {
+        let end = journal.position().0;
+        ok("checkpoint", journal.checkpoint(end, "views", b"end"))?;
+        let made = ok("archive", journal.archive(&leave(at)))?;
+        let made = made.ok_or("no archive was made")?;
+        same("last archived", made.last, Seq(last))?;
+        same("description", made.description, b"a test".to_vec())?;
+        same("first kept", journal.first(), Seq(last + 1))?;
+        journal = ok("reopen", subject.reopen(journal))?;
+        same("first kept after reopening", journal.first(), Seq(last + 1))?;
+        let kept = usize::try_from(last).unwrap_or(0);
+        same(
+            "the log",
+            all::<S>(&journal, Seq::FIRST)?,
+            whole[kept..].to_vec(),
+        )?;
+        for from in [0, 1, 4, last, last + 1, 17, 18] {
+            let mut found = Vec::new();
+            let read = journal.history(Seq(from), &mut |record| {
+                found.push(record);
+                Ok(())
+            });
+            ok("history", read)?;
+            let skip = usize::try_from(from.max(1) - 1).unwrap_or(0);
+            same("history", found, whole[skip..].to_vec())?;
+        }
+    }
+    same("position", journal.position(), position)?;
+    let known = ok("archives", journal.archives())?;
+    let places: Vec<_> = known.found.iter().map(|a| (a.first, a.last)).collect();
+    same(
+        "archives",
+        places,
+        vec![(Seq(1), Seq(5)), (Seq(6), Seq(15))],
+    )?;
+    same("missing archives", known.missing, None)?;
+    let kept = ok("checkpoint kept", journal.latest_checkpoint("views"))?;
+    same("checkpoint kept", kept.map(|c| c.seq), Some(position.0))?;
+    let appended = ok(
+        "append",
+        journal.append(&[subject.event(StreamId(1), 0)], 5),
+    )?;
+    same("the next record", appended.first, position.0.next())
 }
 
 fn fill<S: Subject>(subject: &S, journal: &S::Journal, count: u64) -> Result<(), String> {

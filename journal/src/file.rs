@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
 use crate::{
+    anchor::{self, Anchor},
+    archive::{self, ArchiveInfo, ArchiveRequest, Archives, Leading},
     cases::{Answer, OpenCase, OpenReport},
     checkpoint,
     commit::{Committer, Sizes, Urgency},
@@ -93,6 +97,8 @@ pub struct FileJournal<E> {
     index: Option<Follower>,
     committer: Arc<Committer>,
     reader: Arc<Reader>,
+    /// One archive is made at a time.
+    archiving: Mutex<()>,
     _lock: Option<File>,
     events: PhantomData<fn() -> E>,
 }
@@ -123,12 +129,21 @@ impl<E: Event> FileJournal<E> {
         scan::probe(&*disk, expected)?;
         let mut opening = Opening::begin(&*disk, options.index, E::FAMILY);
         let mut scan = scan::scan(&*disk, expected, &mut |head| opening.pass(head))?;
-        let followed = opening.judge(&*disk, E::FAMILY, scan.damage.take(), scan.tip.seq);
+        let followed = opening.judge(
+            &*disk,
+            E::FAMILY,
+            scan.damage.take(),
+            (scan.base, scan.tip.seq),
+        );
         let (begin, index_case) = followed?;
         mend(&*disk, &scan)?;
         let mut report = report(&scan);
-        report.cases.extend(index_case);
+        let leftover = std::mem::take(&mut scan.leftover);
         let (reader, last) = readable(Arc::clone(&disk), E::FAMILY, scan);
+        report
+            .cases
+            .extend(archive::mend(&reader, E::FAMILY, &leftover)?);
+        report.cases.extend(index_case);
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
@@ -156,6 +171,7 @@ impl<E: Event> FileJournal<E> {
                 index,
                 committer,
                 reader,
+                archiving: Mutex::new(()),
                 _lock: lock,
                 events: PhantomData,
             },
@@ -192,7 +208,35 @@ impl<E: Event> FileJournal<E> {
         Ok(appended)
     }
 
+    /// The archive with its anchor, both durable; the segments are still there.
+    fn move_away(
+        &self,
+        leading: &Leading,
+        request: &ArchiveRequest<'_>,
+    ) -> Result<ArchiveInfo, Error> {
+        let last = leading.last.seq;
+        let held = checkpoint::hold(&self.reader, E::FAMILY, request.projection, last);
+        let (checkpoint, checkpoint_hash) = held?;
+        let disk = &**self.reader.disk();
+        let (info, archive_hash) = archive::make(disk, leading, request)?;
+        let anchor = Anchor {
+            family: E::FAMILY,
+            tip: leading.last,
+            archive_first: info.first,
+            archive_hash,
+            projection: request.projection.to_owned(),
+            checkpoint,
+            checkpoint_hash,
+            at_ms: request.at_ms,
+        };
+        anchor::write(disk, &anchor).map_err(|e| Error::io("write", anchor::ANCHOR, &e))?;
+        self.reader.hold_anchored(&anchor);
+        self.reader.begin_at(anchor);
+        Ok(info)
+    }
+
     fn query(&self, query: Query, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
+        let from = from.max(self.reader.first());
         let known = self
             .index
             .as_ref()
@@ -248,6 +292,44 @@ impl<E: Event> Journal<E> for FileJournal<E> {
 
     fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
         checkpoint::latest(&self.reader, E::FAMILY, projection)
+    }
+
+    fn roll(&self) -> Result<(), Error> {
+        self.committer.begin_next()
+    }
+
+    fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
+        let _one = self.archiving.lock();
+        self.committer.usable()?;
+        let Some((segments, last)) = self.reader.leading(request.before) else {
+            return Ok(None);
+        };
+        let leading = Leading {
+            family: E::FAMILY,
+            segments,
+            before: self.reader.base(),
+            last,
+        };
+        let info = self.move_away(&leading, request)?;
+        archive::remove_segments(&**self.reader.disk(), &leading.segments);
+        if let Some(index) = &self.index {
+            index.wake();
+        }
+        log::info!(
+            "records {} to {} moved to {}",
+            info.first,
+            info.last,
+            info.file
+        );
+        Ok(Some(info))
+    }
+
+    fn archives(&self) -> Result<Archives, Error> {
+        Ok(self.reader.archives()?.infos())
+    }
+
+    fn history(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        self.reader.history_records(from, visit)
     }
 }
 
@@ -323,7 +405,8 @@ pub(crate) fn report(scan: &Scan) -> OpenReport {
     });
     OpenReport {
         cases: vec![scan.case.clone()],
-        records: scan.tip.seq.get(),
+        records: scan.tip.seq.get() - scan.base.seq.get(),
+        first: scan.base.seq.next(),
         last: scan.tip.seq,
         segments: scan.segments.len() as u64,
         cut_bytes: scan.cut.as_ref().map_or(0, |cut| cut.bytes),
@@ -340,10 +423,12 @@ pub(crate) fn readable(disk: Arc<dyn Disk>, family: u32, scan: Scan) -> (Arc<Rea
         .last()
         .map(|s| (s.name.clone(), s.seed, scan.end));
     debug_assert!(last.is_none() || scan.end >= segment::HEADER_BYTES as u64);
-    (
-        Arc::new(Reader::new(disk, family, scan.segments, scan.tip)),
-        last,
-    )
+    let log = (scan.anchor, scan.segments);
+    let reader = Reader::new(disk, family, log, scan.tip);
+    if let Some(anchor) = reader.anchor() {
+        reader.hold_anchored(&anchor);
+    }
+    (Arc::new(reader), last)
 }
 
 fn say(report: &OpenReport) {
@@ -351,7 +436,7 @@ fn say(report: &OpenReport) {
         match case.answer() {
             Answer::GoOn => log::debug!("journal opened: {case}"),
             Answer::Cut => log::warn!("journal opened, {} bytes cut: {case}", report.cut_bytes),
-            Answer::MendIndex => log::info!("journal opened: {case}"),
+            Answer::MendIndex | Answer::MendArchive => log::info!("journal opened: {case}"),
             Answer::Refuse(_) => log::error!("journal opened in spite of {case}"),
         }
     }

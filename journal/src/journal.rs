@@ -7,7 +7,8 @@
 use serde::Serialize;
 
 use crate::{
-    error::Error,
+    archive::{ArchiveInfo, ArchiveRequest, Archives},
+    error::{Error, ErrorKind},
     event::Event,
     ids::{FrameHash, Kind, Seq, StreamId},
 };
@@ -137,6 +138,59 @@ pub trait Journal<E: Event>: Send + Sync {
     /// # Errors
     /// `Invalid` for a bad name, `Io`.
     fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error>;
+
+    /// Begins a new segment where the one that is written holds anything, so that every record up
+    /// to now can be archived. Changes nothing that can be read.
+    ///
+    /// # Errors
+    /// `Invalid` for a journal that keeps no archives, `Full`, `Io`, `Poisoned`.
+    fn roll(&self) -> Result<(), Error> {
+        Err(no_archives())
+    }
+
+    /// Moves the whole leading segments whose records all lie before `request.before` into one
+    /// compressed archive; `None` where there is no such segment. When it returns, archive and
+    /// [`first`](Journal::first) are durable; after a kill at any moment the next opening has
+    /// finished the move or undone it. Appends go on meanwhile.
+    ///
+    /// # Errors
+    /// `Invalid` where no whole checkpoint of `request.projection` includes every record that would
+    /// leave, and for a journal that keeps no archives; `Damaged` where a record that would leave
+    /// is; `Full`; `Io`; `Poisoned`. But for `Io`, nothing has changed then; after `Io` the records
+    /// are in the log or in the archive, and the next opening says which.
+    fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
+        let _ = request;
+        Err(no_archives())
+    }
+
+    /// The archives at hand, and what is missing of them.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn archives(&self) -> Result<Archives, Error> {
+        Ok(Archives {
+            found: Vec::new(),
+            missing: (self.first() > Seq::FIRST).then(|| "every archive".to_owned()),
+        })
+    }
+
+    /// As [`read`](Journal::read), with the archived records before those of the log: one history.
+    ///
+    /// # Errors
+    /// As `read`; `NotFound`, naming the file to put back, where archives with records from `from`
+    /// on were moved away or are not whole.
+    fn history(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        let first = self.first();
+        if from.max(Seq::FIRST) < first {
+            let text = format!("records before {first} are not in this journal");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        self.read(from, visit)
+    }
+}
+
+fn no_archives() -> Error {
+    Error::invalid("this kind of journal keeps no archives")
 }
 
 /// Something built from the records of a journal, in order, and from nothing else.
@@ -151,11 +205,12 @@ pub trait Projection<E> {
     fn position(&self) -> Seq;
 }
 
-/// Brings a projection up to the position of the journal; returns that position.
+/// Brings a projection up to the position of the journal, from archived records first where it
+/// needs them; returns that position.
 ///
 /// # Errors
-/// What reading or the projection reports; `Rejected` where the projection is ahead of the journal
-/// or the journal no longer keeps what it needs next.
+/// What reading or the projection reports; `Rejected` where the projection is ahead of the journal;
+/// `NotFound`, naming the file, where archived records that it needs were moved away.
 pub fn replay<E, J, P>(journal: &J, projection: &mut P) -> Result<Seq, Error>
 where
     E: Event,
@@ -164,7 +219,7 @@ where
 {
     let end = journal.position().0;
     drive(end, projection, &mut |from, visit| {
-        journal.read(from, visit)
+        journal.history(from, visit)
     })
 }
 

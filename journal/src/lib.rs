@@ -40,6 +40,8 @@
 //! new index, but the host's panic hook still hears of it.
 
 mod advance;
+mod anchor;
+mod archive;
 mod cases;
 mod checkpoint;
 mod commit;
@@ -64,6 +66,7 @@ mod window;
 pub use serde;
 
 pub use advance::Advanced;
+pub use archive::{ArchiveFile, ArchiveInfo, ArchiveRequest, Archives};
 pub use cases::{Answer, OpenCase, OpenReport};
 pub use error::{Error, ErrorKind, Place};
 #[doc(hidden)]

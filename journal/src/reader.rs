@@ -3,19 +3,22 @@
 //! Every frame is checked again, checksum and chain, each time it is read: a sector that went bad
 //! after opening is an error here and never a wrong event.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{cell::Cell, ops::ControlFlow, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    anchor::Anchor,
+    archive::Chain,
     cases::OpenCase,
-    disk::Disk,
-    error::{Error, Place},
+    checkpoint,
+    disk::{Disk, DiskFile},
+    error::{Error, ErrorKind, Place},
     event::Event,
     frame::{self, Head},
     ids::{FrameHash, Seq},
     journal::{Record, Visit},
-    segment::{Segment, Waypoint},
+    segment::{self, Segment, Waypoint},
     transaction::Tip,
     window::Window,
 };
@@ -35,15 +38,52 @@ pub(crate) struct Raw<'a> {
 pub(crate) struct Reader {
     disk: Arc<dyn Disk>,
     family: u32,
-    segments: RwLock<Vec<Segment>>,
+    log: RwLock<Log>,
     durable: Mutex<Tip>,
+    /// Which checkpoints are not to be dropped.
+    pub(crate) held: Mutex<Held>,
 }
 
-struct Stretch {
+/// What there is of a log.
+#[derive(Debug)]
+struct Log {
+    /// What stands before its first record, where leading segments were archived.
+    anchor: Option<Anchor>,
+    segments: Vec<Segment>,
+}
+
+/// Checkpoints that stay although newer ones are there, by file name.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// The one that the anchor names.
+    pub(crate) anchored: Option<String>,
+    /// The one that the next anchor will name.
+    pub(crate) candidate: Option<String>,
+}
+
+/// A part of the history that lies in one file.
+pub(crate) struct Stretch {
     name: String,
     first: Seq,
     seed: u32,
     start: Waypoint,
+}
+
+impl Stretch {
+    /// A segment from its first frame on.
+    pub(crate) fn whole(name: String, header: &segment::Header, seed: u32) -> Self {
+        let start = Waypoint {
+            seq: header.first,
+            offset: segment::HEADER_BYTES as u64,
+            prev: header.prev,
+        };
+        Self {
+            name,
+            first: header.first,
+            seed,
+            start,
+        }
+    }
 }
 
 /// Where a visit ended, so that the next can go on there. One that does not fit is not used.
@@ -54,14 +94,146 @@ pub(crate) struct Cursor {
     at: Waypoint,
 }
 
+impl Cursor {
+    /// The last frame visited.
+    pub(crate) fn tip(self) -> Tip {
+        Tip {
+            seq: self.at.seq.before(),
+            hash: self.at.prev,
+        }
+    }
+}
+
 impl Reader {
-    pub(crate) fn new(disk: Arc<dyn Disk>, family: u32, segments: Vec<Segment>, tip: Tip) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        family: u32,
+        (anchor, segments): (Option<Anchor>, Vec<Segment>),
+        tip: Tip,
+    ) -> Self {
         Self {
             disk,
             family,
-            segments: RwLock::new(segments),
+            log: RwLock::new(Log { anchor, segments }),
             durable: Mutex::new(tip),
+            held: Mutex::new(Held::default()),
         }
+    }
+
+    /// What stands before the first record kept, where leading segments were archived.
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
+        self.log.read().anchor.clone()
+    }
+
+    /// The record before the first kept.
+    pub(crate) fn base(&self) -> Tip {
+        self.log.read().anchor.as_ref().map_or_else(
+            || Tip {
+                seq: Seq::ZERO,
+                hash: FrameHash::genesis(self.family),
+            },
+            |anchor| anchor.tip,
+        )
+    }
+
+    /// The segments that hold records before `before` only: names and first records, and the last
+    /// record of the last. The segment that is written is never among them.
+    pub(crate) fn leading(&self, before: Seq) -> Option<(Vec<(String, Seq)>, Tip)> {
+        let log = self.log.read();
+        let next = log
+            .segments
+            .partition_point(|segment| segment.first <= before)
+            .checked_sub(1)?;
+        let start = log.segments.get(next)?.start();
+        let leading = log.segments[..next].iter();
+        let leading: Vec<_> = leading.map(|s| (s.name.clone(), s.first)).collect();
+        let last = Tip {
+            seq: start.seq.before(),
+            hash: start.prev,
+        };
+        (!leading.is_empty()).then_some((leading, last))
+    }
+
+    /// Keeps the checkpoint that the anchor names, and no longer that of the anchor before.
+    pub(crate) fn hold_anchored(&self, anchor: &Anchor) {
+        let mut held = self.held.lock();
+        held.anchored = Some(checkpoint::anchored_name(anchor));
+        held.candidate = None;
+    }
+
+    /// Lets the log begin behind an anchor.
+    pub(crate) fn begin_at(&self, anchor: Anchor) {
+        let mut log = self.log.write();
+        log.segments
+            .retain(|segment| segment.first > anchor.tip.seq);
+        log.anchor = Some(anchor);
+    }
+
+    /// Bytes of the segments, without the last.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let names: Vec<String> = {
+            let log = self.log.read();
+            log.segments.iter().map(|s| s.name.clone()).collect()
+        };
+        let bytes = |name: &String| self.disk.open(name).and_then(|file| file.bytes());
+        names.iter().filter_map(|name| bytes(name).ok()).sum()
+    }
+
+    /// The archives that lead up to the log.
+    pub(crate) fn archives(&self) -> Result<Chain, Error> {
+        match self.anchor() {
+            Some(anchor) => Chain::find(&*self.disk, self.family, &anchor),
+            None => Ok(Chain::empty(self.first())),
+        }
+    }
+
+    /// As [`frames`](Reader::frames), with what was archived before them.
+    pub(crate) fn history(
+        &self,
+        from: Seq,
+        to: Seq,
+        visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let next = Cell::new(from.max(Seq::FIRST));
+        let mut visit = |raw: &Raw<'_>| {
+            next.set(raw.head.seq.next());
+            visit(raw)
+        };
+        // Records may be archived while they are read; the visit then goes on in the archive.
+        loop {
+            let (begin, first) = (next.get(), self.first());
+            if begin > to {
+                return Ok(());
+            }
+            if begin >= first {
+                match self.frames(begin, to, &mut visit) {
+                    Err(e) if e.kind() == ErrorKind::NotFound && next.get() < self.first() => {}
+                    outcome => return outcome,
+                }
+                continue;
+            }
+            let chain = self.archives()?;
+            if begin < chain.origin() {
+                return Err(chain.gone());
+            }
+            for archive in chain.found.iter().filter(|a| a.info().last >= begin) {
+                if archive.frames(next.get(), to, &mut visit)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// As [`records`](Reader::records), with what was archived before them.
+    pub(crate) fn history_records<E: Event>(
+        &self,
+        from: Seq,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), Error> {
+        self.history(from, self.tip().seq, &mut |raw| {
+            visit(record(&raw.head, raw.payload)?)?;
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
@@ -75,23 +247,20 @@ impl Reader {
 
     /// The first record kept.
     pub(crate) fn first(&self) -> Seq {
-        self.segments
-            .read()
-            .first()
-            .map_or(Seq::FIRST, |segment| segment.first)
+        self.base().seq.next()
     }
 
     pub(crate) fn segment_count(&self) -> usize {
-        self.segments.read().len()
+        self.log.read().segments.len()
     }
 
     pub(crate) fn add_segment(&self, segment: Segment) {
-        self.segments.write().push(segment);
+        self.log.write().segments.push(segment);
     }
 
     /// Lets readers see frames of the last segment: sequence, offset and hash before each.
     pub(crate) fn publish(&self, frames: &[(Seq, u64, FrameHash)], tip: Tip) {
-        if let Some(segment) = self.segments.write().last_mut() {
+        if let Some(segment) = self.log.write().segments.last_mut() {
             for (seq, offset, prev) in frames {
                 segment.pass(*seq, *offset, *prev);
             }
@@ -105,7 +274,7 @@ impl Reader {
                 .filter(|c| c.segment == segment.first && c.at.seq == from)
                 .map(|c| c.at)
         };
-        let segments = self.segments.read();
+        let segments = &self.log.read().segments;
         let begin = segments
             .partition_point(|s| s.first <= from)
             .saturating_sub(1);
@@ -121,7 +290,8 @@ impl Reader {
             .collect()
     }
 
-    /// Visits the frames from `from` to `to`, both included, as far as they are durable.
+    /// Visits the frames from `from` to `to`, both included, as far as they are durable and in the
+    /// log; `NotFound` where they left it meanwhile.
     pub(crate) fn frames(
         &self,
         from: Seq,
@@ -139,12 +309,14 @@ impl Reader {
         to: Seq,
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
-        let from = from.max(self.first());
         let to = to.min(self.tip().seq);
         if from > to {
             return Ok(());
         }
         let plan = self.plan(from, to, *cursor);
+        if plan.first().is_none_or(|stretch| stretch.start.seq > from) {
+            return Err(self.archived_meanwhile());
+        }
         let mut next = None;
         for stretch in &plan {
             if next.is_some_and(|seq| seq != stretch.start.seq) {
@@ -156,7 +328,7 @@ impl Reader {
                     flaw,
                 ));
             }
-            match self.stretch(stretch, cursor, from, to, visit)? {
+            match self.stretch(stretch, cursor, (from, to), visit)? {
                 ControlFlow::Break(()) => return Ok(()),
                 ControlFlow::Continue(seq) => next = Some(seq),
             }
@@ -170,65 +342,28 @@ impl Reader {
         }
     }
 
-    /// Visits one segment's part; goes on with the sequence expected next.
     fn stretch(
         &self,
         stretch: &Stretch,
         cursor: &mut Option<Cursor>,
-        from: Seq,
-        to: Seq,
+        bounds: (Seq, Seq),
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<(), Seq>, Error> {
-        let failed = |e: &std::io::Error| Error::io("read", &stretch.name, e);
-        let file = self.disk.open(&stretch.name).map_err(|e| failed(&e))?;
-        let mut window = Window::new(&*file, stretch.start.offset);
-        let (mut seq, mut prev) = (stretch.start.seq, stretch.start.prev);
-        while seq <= to {
-            let offset = window.offset();
-            let found = match window.next(stretch.seed).map_err(|e| failed(&e))? {
-                Ok(Some(found)) => found,
-                Ok(None) => break,
-                Err(flaw) => return Err(damage(stretch, offset, seq, flaw.text())),
-            };
-            let payload = window.payload(&found);
-            let hash = frame::chain(&prev, &found.head, payload);
-            if found.head.seq != seq || hash != found.head.hash {
-                let flaw = "the frame does not continue the one before".to_owned();
-                return Err(damage(stretch, offset, seq, flaw));
+        let file = self.disk.open(&stretch.name).map_err(|e| {
+            if e.kind() == std::io::ErrorKind::NotFound && stretch.first < self.first() {
+                return self.archived_meanwhile();
             }
-            let flow = if seq >= from {
-                let bytes = window.bytes(&found);
-                let head = found.head;
-                visit(&Raw {
-                    head,
-                    payload,
-                    bytes,
-                    seed: stretch.seed,
-                })?
-            } else {
-                ControlFlow::Continue(())
-            };
-            window.pass(&found);
-            prev = hash;
-            seq = seq.next();
-            let at = Waypoint {
-                seq,
-                offset: window.offset(),
-                prev,
-            };
-            *cursor = Some(Cursor {
-                segment: stretch.first,
-                at,
-            });
-            if flow.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(if seq > to {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(seq)
-        })
+            Error::io("read", &stretch.name, &e)
+        })?;
+        visit_stretch(&*file, stretch, cursor, bounds, visit)
+    }
+
+    fn archived_meanwhile(&self) -> Error {
+        let text = format!(
+            "records before {} were archived while they were read, read again",
+            self.first()
+        );
+        Error::new(ErrorKind::NotFound, text)
     }
 
     /// The chain hash at `seq`; `None` outside what is kept.
@@ -237,15 +372,22 @@ impl Reader {
         if seq == tip.seq {
             return Ok(Some(tip.hash));
         }
-        if seq == Seq::ZERO {
-            return Ok(Some(FrameHash::genesis(self.family)));
+        let base = self.base();
+        if seq == base.seq {
+            return Ok(Some(base.hash));
+        }
+        if seq < base.seq {
+            return Ok(None);
         }
         let mut hash = None;
-        self.frames(seq, seq, &mut |raw| {
+        let read = self.frames(seq, seq, &mut |raw| {
             hash = Some(raw.head.hash);
             Ok(ControlFlow::Break(()))
-        })?;
-        Ok(hash)
+        });
+        match read {
+            Err(e) if e.kind() == ErrorKind::NotFound && seq < self.base().seq => Ok(None),
+            outcome => outcome.map(|()| hash),
+        }
     }
 
     /// Visits the records from `from` on.
@@ -255,7 +397,7 @@ impl Reader {
         visit: &mut Visit<'_, E>,
     ) -> Result<(), Error> {
         let to = self.tip().seq;
-        self.frames(from, to, &mut |raw| {
+        self.frames(from.max(self.first()), to, &mut |raw| {
             visit(record(&raw.head, raw.payload)?)?;
             Ok(ControlFlow::Continue(()))
         })
@@ -272,7 +414,7 @@ impl Reader {
         if found.len() >= limit {
             return Ok(());
         }
-        self.frames(from, self.tip().seq, &mut |raw| {
+        self.frames(from.max(self.first()), self.tip().seq, &mut |raw| {
             if wanted(&raw.head) {
                 found.push(record(&raw.head, raw.payload)?);
             }
@@ -283,6 +425,65 @@ impl Reader {
             })
         })
     }
+}
+
+/// Visits one file's part of the history; goes on with the sequence expected next.
+pub(crate) fn visit_stretch(
+    file: &dyn DiskFile,
+    stretch: &Stretch,
+    cursor: &mut Option<Cursor>,
+    (from, to): (Seq, Seq),
+    visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
+) -> Result<ControlFlow<(), Seq>, Error> {
+    let failed = |e: &std::io::Error| Error::io("read", &stretch.name, e);
+    let mut window = Window::new(file, stretch.start.offset);
+    let (mut seq, mut prev) = (stretch.start.seq, stretch.start.prev);
+    while seq <= to {
+        let offset = window.offset();
+        let found = match window.next(stretch.seed).map_err(|e| failed(&e))? {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            Err(flaw) => return Err(damage(stretch, offset, seq, flaw.text())),
+        };
+        let payload = window.payload(&found);
+        let hash = frame::chain(&prev, &found.head, payload);
+        if found.head.seq != seq || hash != found.head.hash {
+            let flaw = "the frame does not continue the one before".to_owned();
+            return Err(damage(stretch, offset, seq, flaw));
+        }
+        let flow = if seq >= from {
+            let bytes = window.bytes(&found);
+            let head = found.head;
+            visit(&Raw {
+                head,
+                payload,
+                bytes,
+                seed: stretch.seed,
+            })?
+        } else {
+            ControlFlow::Continue(())
+        };
+        window.pass(&found);
+        prev = hash;
+        seq = seq.next();
+        let at = Waypoint {
+            seq,
+            offset: window.offset(),
+            prev,
+        };
+        *cursor = Some(Cursor {
+            segment: stretch.first,
+            at,
+        });
+        if flow.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(if seq > to {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(seq)
+    })
 }
 
 fn damage(stretch: &Stretch, offset: u64, seq: Seq, flaw: String) -> Error {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     advance::{self, Advanced, End},
+    archive::Archives,
     cases::{OpenCase, OpenReport},
     checkpoint,
     disk::{Disk, FolderDisk},
@@ -196,16 +197,49 @@ impl<E: Event> ReadJournal<E> {
         }
     }
 
-    /// Visits the frames from `from` to the position, in order, as they lie in the log: with their
-    /// place in their transaction and their payload's own bytes.
+    /// Visits the frames from `from` to the position, in order, archived ones first, as they were
+    /// written: with their place in their transaction and their payload's own bytes.
     ///
     /// # Errors
-    /// As [`Journal::read`](crate::Journal::read).
+    /// As [`Journal::history`](crate::Journal::history).
     pub fn frames(&self, from: Seq, visit: &mut VisitFrame<'_>) -> Result<(), Error> {
-        self.reader.frames(from, self.position().0, &mut |raw| {
+        self.reader.history(from, self.position().0, &mut |raw| {
             visit(&Frame::of(&raw.head, raw.payload))?;
             Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// As [`Journal::history`](crate::Journal::history): archived records first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn history(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        self.reader.history_records(from, visit)
+    }
+
+    /// As [`Journal::archives`](crate::Journal::archives).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn archives(&self) -> Result<Archives, Error> {
+        Ok(self.reader.archives()?.infos())
+    }
+
+    /// Checks every byte of every archive at hand.
+    ///
+    /// # Errors
+    /// `Damaged`, naming the archive and the segment in it; `Io`.
+    pub fn verify_archives(&self) -> Result<(), Error> {
+        let chain = self.reader.archives()?;
+        chain.found.iter().try_for_each(|archive| archive.verify())
+    }
+
+    /// The first record at hand: of the archives that lead up to the log, else of the log.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn origin(&self) -> Result<Seq, Error> {
+        Ok(self.reader.archives()?.origin())
     }
 
     /// As [`replay`](crate::replay).
@@ -214,7 +248,7 @@ impl<E: Event> ReadJournal<E> {
     /// As there.
     pub fn replay<P: Projection<E> + ?Sized>(&self, projection: &mut P) -> Result<Seq, Error> {
         drive(self.position().0, projection, &mut |from, visit| {
-            self.read(from, visit)
+            self.history(from, visit)
         })
     }
 

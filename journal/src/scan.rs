@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, io};
 
 use crate::{
+    anchor::{self, ANCHOR, Anchor, AnchorFlaw},
     cases::OpenCase,
     disk::{Disk, DiskFile, read_all},
     error::{Error, Place},
@@ -37,6 +38,12 @@ pub(crate) struct Cut {
 /// The good prefix of a log.
 #[derive(Debug)]
 pub(crate) struct Scan {
+    /// What stands before its first record, where leading segments were archived.
+    pub(crate) anchor: Option<Anchor>,
+    /// The record before its first.
+    pub(crate) base: Tip,
+    /// Segments that were archived and are still there: names and first records.
+    pub(crate) leftover: Vec<(String, Seq)>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) tip: Tip,
     /// Bytes of the last segment that hold whole transactions.
@@ -55,6 +62,9 @@ pub(crate) type Witness<'a> = dyn FnMut(&Head) + 'a;
 struct Scanner<'a> {
     disk: &'a dyn Disk,
     expected: Expected,
+    anchor: Option<Anchor>,
+    base: Tip,
+    leftover: Vec<(String, Seq)>,
     segments: Vec<Segment>,
     /// After the last whole transaction.
     tip: Tip,
@@ -93,25 +103,47 @@ pub(crate) fn scan(
     let names = disk
         .list()
         .map_err(|e| Error::io("list", "the journal folder", &e))?;
-    let firsts: Vec<Seq> = names
-        .iter()
-        .filter_map(|name| segment::first_of(name))
-        .collect();
+    let firsts = names.iter().filter_map(|name| segment::first_of(name));
     let genesis = Tip {
         seq: Seq::ZERO,
         hash: FrameHash::genesis(expected.family),
     };
+    let (anchor, wrong) = match anchored(disk, expected.family)? {
+        Ok(anchor) => (anchor, None),
+        Err(case) => (None, Some(case)),
+    };
+    let base = anchor.as_ref().map_or(genesis, |anchor| anchor.tip);
+    let (leftover, firsts): (Vec<Seq>, Vec<Seq>) = firsts.partition(|first| *first <= base.seq);
+    let leftover = leftover
+        .into_iter()
+        .map(|first| (segment::name(first), first));
     let mut scanner = Scanner {
         disk,
         expected,
+        anchor,
+        base,
+        leftover: leftover.collect(),
         segments: Vec::new(),
-        tip: genesis,
-        ahead: genesis,
+        tip: base,
+        ahead: base,
         synced_through: Seq::ZERO,
         end: 0,
         unsynced_from: 0,
         recent: VecDeque::new(),
     };
+    if let Some(case) = wrong {
+        let (case, cut, damage) = scanner.refuse(case, ANCHOR, 0);
+        return Ok(scanner.finish(case, cut, damage));
+    }
+    if let (Some(_), true) = (&scanner.anchor, firsts.is_empty()) {
+        let case = OpenCase::LostTail {
+            witness: format!("the file {ANCHOR}"),
+            seen: base.seq,
+            end: Seq::ZERO,
+        };
+        let (case, cut, damage) = scanner.refuse(case, ANCHOR, 0);
+        return Ok(scanner.finish(case, cut, damage));
+    }
     for (i, first) in firsts.iter().enumerate() {
         let last = i + 1 == firsts.len();
         if let Some((case, cut, damage)) = scanner.segment(*first, last, witness)? {
@@ -154,6 +186,27 @@ pub(crate) fn probe(disk: &dyn Disk, expected: Expected) -> Result<(), Error> {
     }
 }
 
+/// The anchor of a folder, or why it is none that can be used.
+fn anchored(disk: &dyn Disk, family: u32) -> Result<Result<Option<Anchor>, OpenCase>, Error> {
+    let found = anchor::read(disk).map_err(|e| Error::io("read", ANCHOR, &e))?;
+    match found {
+        None => Ok(Ok(None)),
+        Some(Ok(anchor)) if anchor.family == family => Ok(Ok(Some(anchor))),
+        Some(Ok(anchor)) => {
+            let (found, expected) = (anchor.family, family);
+            Err(OpenCase::Foreign { found, expected }.refusal())
+        }
+        Some(Err(AnchorFlaw::Format(found))) => {
+            let what = format!("anchor format {found}, expected {}", anchor::FORMAT);
+            Err(OpenCase::NewerFormat { what }.refusal())
+        }
+        Some(Err(AnchorFlaw::Unreadable(why))) => {
+            let flaw = format!("the file {ANCHOR} is unreadable: {why}");
+            Ok(Err(OpenCase::AnchorWrong { flaw }))
+        }
+    }
+}
+
 type Ending = (OpenCase, Option<Cut>, Option<Error>);
 
 impl Scanner<'_> {
@@ -162,6 +215,9 @@ impl Scanner<'_> {
             segment.forget_from(self.end);
         }
         Scan {
+            anchor: self.anchor,
+            base: self.base,
+            leftover: self.leftover,
             segments: self.segments,
             tip: self.tip,
             end: self.end,
@@ -193,12 +249,21 @@ impl Scanner<'_> {
             return Err(OpenCase::Foreign { found, expected }.refusal());
         }
         let expected = self.tip.seq.next();
+        let begins = self.segments.is_empty();
+        if begins && self.anchor.is_none() && first > expected && header.first == first {
+            let case = OpenCase::AnchorMissing { found: first };
+            return Ok(Some(self.refuse(case, &name, 0)));
+        }
         if header.first != expected || first != expected {
             let case = OpenCase::MissingSegment {
                 expected,
                 found: first,
             };
             return Ok(Some(self.refuse(case, &name, 0)));
+        }
+        if header.prev != self.tip.hash && begins && self.anchor.is_some() {
+            let flaw = format!("the file {ANCHOR} and segment {name} are of two histories");
+            return Ok(Some(self.refuse(OpenCase::AnchorWrong { flaw }, &name, 0)));
         }
         if header.prev != self.tip.hash {
             let flaw = "the segment does not continue the one before".to_owned();
@@ -368,7 +433,9 @@ impl Scanner<'_> {
         }
         let content = read_all(file).map_err(|e| Error::io("read", name, &e))?;
         let blank = content.iter().skip(segment::HEADER_BYTES).all(|b| *b == 0);
-        if flaw == HeaderFlaw::Torn && last && blank {
+        // The segment behind an anchor was durable before the anchor was.
+        let begun = self.anchor.is_none() || !self.segments.is_empty();
+        if flaw == HeaderFlaw::Torn && last && blank && begun {
             let bytes = content.len() as u64;
             let cut = Cut {
                 segment: name.to_owned(),

@@ -136,6 +136,11 @@ impl Segment {
         }
     }
 
+    /// Where its first frame is.
+    pub(crate) fn start(&self) -> Waypoint {
+        self.waypoints[0]
+    }
+
     /// The nearest place at or before `seq`; the start of the segment for an earlier one.
     pub(crate) fn nearest(&self, seq: Seq) -> Waypoint {
         let after = self.waypoints.partition_point(|w| w.seq <= seq);

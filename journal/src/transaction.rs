@@ -31,7 +31,7 @@ pub(crate) struct Transaction {
 }
 
 /// What sealing needs to know about where the transaction goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tip {
     pub(crate) seq: Seq,
     pub(crate) hash: FrameHash,

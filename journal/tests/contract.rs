@@ -110,7 +110,8 @@ mod delegate {
     //! `Opened` is its journal, with the place it can be opened from again.
 
     use holdfast_journal::{
-        Appended, Checkpoint, Error, FrameHash, Journal, Kind, Record, Seq, StreamId, Visit,
+        Appended, ArchiveInfo, ArchiveRequest, Archives, Checkpoint, Error, FrameHash, Journal,
+        Kind, Record, Seq, StreamId, Visit,
     };
 
     use super::{DoorEvent, Opened};
@@ -157,17 +158,35 @@ mod delegate {
         fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
             self.journal.latest_checkpoint(projection)
         }
+
+        fn roll(&self) -> Result<(), Error> {
+            self.journal.roll()
+        }
+
+        fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
+            self.journal.archive(request)
+        }
+
+        fn archives(&self) -> Result<Archives, Error> {
+            self.journal.archives()
+        }
+
+        fn history(&self, from: Seq, visit: &mut Visit<'_, DoorEvent>) -> Result<(), Error> {
+            self.journal.history(from, visit)
+        }
     }
 }
 
 #[test]
 fn memory_keeps_the_contract() {
     conformance::run(&InMemory).unwrap();
+    conformance::archives(&InMemory).unwrap();
 }
 
 #[test]
 fn a_folder_with_an_index_keeps_the_contract() {
     conformance::run(&OnDisk::new(Options::default(), true)).unwrap();
+    conformance::archives(&OnDisk::new(Options::default(), true)).unwrap();
 }
 
 #[test]
@@ -183,6 +202,7 @@ fn tiny_segments_keep_the_contract() {
 #[test]
 fn a_disk_in_memory_keeps_the_contract() {
     conformance::run(&OnDisk::new(Options::default().segment_bytes(2_000), false)).unwrap();
+    conformance::archives(&OnDisk::new(Options::default(), false)).unwrap();
 }
 
 #[test]

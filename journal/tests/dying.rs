@@ -5,119 +5,13 @@
 
 mod common;
 
-use std::{
-    io,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
-use common::{Dice, DoorEvent, event, events_of};
+use common::{Dice, DoorEvent, dying::Dying, event, events_of};
 use holdfast_journal::{
     Error, FileJournal, Journal, Options, Seq,
-    disk::{Disk, DiskFile, MemoryDisk},
+    disk::{Disk, MemoryDisk},
 };
-
-/// Fails the operation number `left` that changes something, and all after it.
-#[derive(Clone, Debug)]
-struct Dying {
-    inner: MemoryDisk,
-    left: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-struct DyingFile {
-    inner: Box<dyn DiskFile>,
-    left: Arc<AtomicU64>,
-}
-
-/// Whether this operation is the last gasp (`Some(true)`), before it, or after.
-fn spend(left: &AtomicU64) -> Option<bool> {
-    let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-    before.ok().map(|n| n == 1)
-}
-
-fn dead() -> io::Error {
-    io::Error::other("the disk is dead")
-}
-
-/// Does what comes before the end, and not what is the end.
-fn alive<T>(left: &AtomicU64, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match spend(left) {
-        Some(false) => act(),
-        Some(true) | None => Err(dead()),
-    }
-}
-
-impl Dying {
-    fn file(&self, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(DyingFile {
-            inner,
-            left: Arc::clone(&self.left),
-        })
-    }
-}
-
-impl Disk for Dying {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        alive(&self.left, || self.inner.create(name)).map(|file| self.file(file))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.file(self.inner.open(name)?))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        alive(&self.left, || self.inner.rename(from, to))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        alive(&self.left, || self.inner.remove(name))
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        alive(&self.left, || self.inner.sync_folder())
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        None
-    }
-}
-
-impl DiskFile for DyingFile {
-    fn bytes(&self) -> io::Result<u64> {
-        self.inner.bytes()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, buffer)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        match spend(&self.left) {
-            Some(false) => self.inner.write_at(offset, bytes),
-            Some(true) => {
-                self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
-                Err(dead())
-            }
-            None => Err(dead()),
-        }
-    }
-
-    fn truncate(&self, bytes: u64) -> io::Result<()> {
-        alive(&self.left, || self.inner.truncate(bytes))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        alive(&self.left, || self.inner.sync())
-    }
-}
 
 fn open(disk: Arc<dyn Disk>) -> Result<FileJournal<DoorEvent>, Error> {
     let options = Options::default().segment_bytes(1_500).reserve_bytes(0);
@@ -188,7 +82,7 @@ fn whenever_the_disk_dies_what_was_acknowledged_is_there_again() {
             for lives in [life, 1 + dice.below(6), u64::MAX] {
                 let left = Arc::new(AtomicU64::new(lives));
                 let dying = Dying {
-                    inner: disk.clone(),
+                    inner: Box::new(disk.clone()),
                     left,
                 };
                 if let Ok(journal) = open(Arc::new(dying)) {

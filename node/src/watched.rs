@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_engine::Event;
 use holdfast_journal::{
-    Appended, Checkpoint, Error, FrameHash, Journal, Kind, Record, Seq, StreamId, Visit,
+    Appended, ArchiveInfo, ArchiveRequest, Archives, Checkpoint, Error, FrameHash, Journal, Kind,
+    Record, Seq, StreamId, Visit,
 };
 
 /// Passes everything on to the journal inside.
@@ -76,6 +77,22 @@ impl Journal<Event> for Watched {
 
     fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
         self.inner.latest_checkpoint(projection)
+    }
+
+    fn roll(&self) -> Result<(), Error> {
+        self.inner.roll()
+    }
+
+    fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
+        self.inner.archive(request)
+    }
+
+    fn archives(&self) -> Result<Archives, Error> {
+        self.inner.archives()
+    }
+
+    fn history(&self, from: Seq, visit: &mut Visit<'_, Event>) -> Result<(), Error> {
+        self.inner.history(from, visit)
     }
 }
 

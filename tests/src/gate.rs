@@ -203,6 +203,29 @@ impl Journal<Event> for Gated<dyn Journal<Event>> {
     ) -> Result<Option<Checkpoint>, holdfast_journal::Error> {
         self.inner.latest_checkpoint(projection)
     }
+
+    fn roll(&self) -> Result<(), holdfast_journal::Error> {
+        self.inner.roll()
+    }
+
+    fn archive(
+        &self,
+        request: &holdfast_journal::ArchiveRequest<'_>,
+    ) -> Result<Option<holdfast_journal::ArchiveInfo>, holdfast_journal::Error> {
+        self.inner.archive(request)
+    }
+
+    fn archives(&self) -> Result<holdfast_journal::Archives, holdfast_journal::Error> {
+        self.inner.archives()
+    }
+
+    fn history(
+        &self,
+        from: Seq,
+        visit: &mut holdfast_journal::Visit<'_, Event>,
+    ) -> Result<(), holdfast_journal::Error> {
+        self.inner.history(from, visit)
+    }
 }
 
 impl Broker for Gated<dyn Broker> {

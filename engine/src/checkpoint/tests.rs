@@ -228,6 +228,10 @@ impl Journal<Event> for Watched {
         self.read_from.lock().push(from);
         self.inner.read(from, visit)
     }
+    fn history(&self, from: Seq, visit: &mut Visit<'_, Event>) -> Result<(), Error> {
+        self.read_from.lock().push(from);
+        self.inner.history(from, visit)
+    }
     fn by_stream(
         &self,
         stream: StreamId,

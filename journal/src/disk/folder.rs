@@ -119,6 +119,18 @@ impl Disk for FolderDisk {
     fn folder(&self) -> Option<&Path> {
         Some(&self.path)
     }
+
+    fn within(&self, name: &str, make: bool) -> io::Result<Box<dyn Disk>> {
+        let path = self.path.join(name);
+        let inner = match self.access {
+            Access::Write if make => Self::create(path)?,
+            access => {
+                std::fs::read_dir(&path)?;
+                Self { path, access }
+            }
+        };
+        Ok(Box::new(inner))
+    }
 }
 
 #[derive(Debug)]

@@ -51,10 +51,13 @@ struct State {
     fail_sync_at: Option<u64>,
 }
 
-/// A disk in memory; clones are the same disk.
+/// A disk in memory; clones are the same disk. A file of a folder within it is named
+/// `folder/file` here, and a power cut tells of it by that name.
 #[derive(Clone, Debug)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    /// What the names of this folder begin with: nothing, or `folder/`.
+    prefix: String,
 }
 
 impl MemoryDisk {
@@ -73,7 +76,18 @@ impl MemoryDisk {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            prefix: String::new(),
         }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The name within this folder, of what lies in it and in no folder of its own.
+    fn own<'a>(&self, full: &'a str) -> Option<&'a str> {
+        full.strip_prefix(&self.prefix)
+            .filter(|name| !name.contains('/'))
     }
 
     /// Fails the `nth` file sync from now; 1 is the next.
@@ -217,17 +231,20 @@ fn not_found(name: &str) -> io::Error {
 
 impl Disk for MemoryDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state.lock().names.keys().cloned().collect())
+        let state = self.state.lock();
+        let names = state.names.keys().filter_map(|name| self.own(name));
+        Ok(names.map(str::to_owned).collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let name = self.full(name);
         let mut state = self.state.lock();
-        if state.names.contains_key(name) {
+        if state.names.contains_key(&name) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
         let id = state.fresh_id();
         state.contents.insert(id, Content::default());
-        state.names.insert(name.to_owned(), id);
+        state.names.insert(name, id);
         Ok(Box::new(MemoryFile {
             disk: self.clone(),
             id,
@@ -235,12 +252,13 @@ impl Disk for MemoryDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let name = self.full(name);
         let id = *self
             .state
             .lock()
             .names
-            .get(name)
-            .ok_or_else(|| not_found(name))?;
+            .get(&name)
+            .ok_or_else(|| not_found(&name))?;
         Ok(Box::new(MemoryFile {
             disk: self.clone(),
             id,
@@ -248,29 +266,43 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.full(from), self.full(to));
         let mut state = self.state.lock();
-        let id = state.names.remove(from).ok_or_else(|| not_found(from))?;
-        state.names.insert(to.to_owned(), id);
+        let id = state.names.remove(&from).ok_or_else(|| not_found(&from))?;
+        state.names.insert(to, id);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let name = self.full(name);
         self.state
             .lock()
             .names
-            .remove(name)
+            .remove(&name)
             .map(|_| ())
-            .ok_or_else(|| not_found(name))
+            .ok_or_else(|| not_found(&name))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.durable_names = state.names.clone();
+        let mut durable = std::mem::take(&mut state.durable_names);
+        durable.retain(|name, _| self.own(name).is_none());
+        let own = state.names.iter();
+        let own = own.filter(|(name, _)| self.own(name).is_some());
+        durable.extend(own.map(|(name, id)| (name.clone(), *id)));
+        state.durable_names = durable;
         Ok(())
     }
 
     fn folder(&self) -> Option<&Path> {
         None
+    }
+
+    fn within(&self, name: &str, _make: bool) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(Self {
+            state: Arc::clone(&self.state),
+            prefix: format!("{}{name}/", self.prefix),
+        }))
     }
 }
 

@@ -55,6 +55,18 @@ pub trait Disk: Debug + Send + Sync {
 
     /// The real folder, where there is one; without it a journal has no index and no lock.
     fn folder(&self) -> Option<&Path>;
+
+    /// The folder `name` inside this one, as a disk of its own; with `make` it is made, durably,
+    /// where it is missing. A disk without folders keeps a journal whose log is never archived.
+    ///
+    /// # Errors
+    /// `NotFound` where it is missing and not to be made; `Unsupported` on a disk without folders;
+    /// what the system reports.
+    fn within(&self, name: &str, make: bool) -> io::Result<Box<dyn Disk>> {
+        let _ = make;
+        let text = format!("no folder {name}: this disk has no folders");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
 }
 
 /// An open file of a [`Disk`].

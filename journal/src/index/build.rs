@@ -121,6 +121,7 @@ impl Worker {
                 "the index built last is not the one opened".to_owned(),
             ));
         }
+        self.measured();
         log::info!("the journal's index was built anew, through sequence {fed}");
         self.heads.clone_from(&heads);
         self.shared.set(Phase::Following {

@@ -21,10 +21,11 @@ use parking_lot::{Condvar, Mutex};
 use super::{
     Heads, IndexStatus,
     opening::Begin,
+    size::Size,
     store::{Batch, Broken, Store, open_event},
 };
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     event::Event,
     frame::Head,
     ids::{Kind, Seq, StreamId},
@@ -140,6 +141,7 @@ impl Follower {
             deferred,
             refuse,
             unflushed: false,
+            size: Size::default(),
         };
         let thread = std::thread::Builder::new()
             .name("holdfast-index".to_owned())
@@ -325,6 +327,7 @@ pub(super) struct Worker {
     pub(super) deferred: Option<(Seq, Heads)>,
     pub(super) refuse: Refuse,
     unflushed: bool,
+    pub(super) size: Size,
 }
 
 impl Worker {
@@ -335,7 +338,12 @@ impl Worker {
                 Task::Open => self.open(),
                 Task::Build => {
                     builds += 1;
-                    self.build()
+                    let built = self.build();
+                    // One that was only too large was never unusable.
+                    if built.is_ok() && std::mem::take(&mut self.size.outgrown) {
+                        builds = 0;
+                    }
+                    built
                 }
                 Task::Follow => self.follow(),
             };
@@ -346,6 +354,9 @@ impl Worker {
                 } else {
                     self.shared.distrust(why);
                 }
+                continue;
+            }
+            if self.outgrown() {
                 continue;
             }
             if self.caught_up() && !self.idle(woken) {
@@ -436,8 +447,11 @@ impl Worker {
     ) -> Result<Option<Seq>, Broken> {
         let mut batch = Batch::default();
         let end = self.reader.tip().seq;
-        self.reader
-            .frames_on(&mut self.cursor, fed.next(), end, &mut |raw| {
+        // What left the log before it was fed is not missed: answers begin with the log.
+        let from = fed.next().max(self.reader.first());
+        let read = self
+            .reader
+            .frames_on(&mut self.cursor, from, end, &mut |raw| {
                 batch.add(raw, heads.pass(&raw.head));
                 moved.push((raw.head.stream, raw.head.kind, raw.head.seq));
                 let full = batch.records >= BATCH_RECORDS || batch.bytes >= BATCH_BYTES;
@@ -446,8 +460,12 @@ impl Worker {
                 } else {
                     ControlFlow::Continue(())
                 })
-            })
-            .map_err(|e| Broken(format!("reading the log: {e}")))?;
+            });
+        match read {
+            // They were archived meanwhile; what is read next begins behind them.
+            Err(e) if e.kind() == ErrorKind::NotFound => self.cursor = None,
+            outcome => outcome.map_err(|e| Broken(format!("reading the log: {e}")))?,
+        }
         let last = batch.tip.map(|tip| tip.seq);
         store.put(batch)?;
         Ok(last)

@@ -8,6 +8,7 @@ mod build;
 mod follow;
 mod opening;
 mod seen;
+mod size;
 mod store;
 mod verify;
 

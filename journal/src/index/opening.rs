@@ -99,7 +99,7 @@ impl Opening {
         disk: &dyn Disk,
         family: u32,
         damage: Option<Error>,
-        end: Seq,
+        (base, end): (Tip, Seq),
     ) -> Result<(Option<Begin>, Option<OpenCase>), Error> {
         let refusal = match damage {
             Some(error) => Some(error),
@@ -107,6 +107,10 @@ impl Opening {
                 .lost_tail(disk, family, end)?
                 .map(|case| case.refusal()),
         };
+        if let Some(seen) = self.seen.filter(|seen| seen.seq <= base.seq) {
+            // No frame of the log was as old as what it has seen.
+            self.hash = (seen.seq == base.seq).then_some(base.hash);
+        }
         let other_history = self.seen.is_some_and(|seen| self.hash != Some(seen.hash));
         if refusal.is_some() || other_history {
             // Whatever sled says to that: it is refused, or thrown away.

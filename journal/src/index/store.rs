@@ -298,19 +298,30 @@ impl Store {
         Ok(value)
     }
 
-    /// Whether a frame and its entries are in the index just as the log has them.
-    pub(crate) fn agrees(&self, raw: &Raw<'_>, before: (Seq, Seq)) -> Result<bool, Broken> {
+    /// Whether a frame and its entries are in the index just as the log has them. `before` are the
+    /// records before it in its stream and kind, zero where the log holds none: what left the log,
+    /// before `first`, may still be named.
+    pub(crate) fn agrees(
+        &self,
+        raw: &Raw<'_>,
+        before: (Seq, Seq),
+        first: Seq,
+    ) -> Result<bool, Broken> {
         self.guard(|| {
             let head = &raw.head;
+            let linked = |tree: &sled::Tree, key: Vec<u8>, before: Seq| {
+                let Some(value) = tree.get(&key)? else {
+                    return Ok(false);
+                };
+                let (_, found) = open_link(&key, &value)?;
+                Ok::<_, Broken>(found == before || (before == Seq::ZERO && found < first))
+            };
+            let event = self.events.get(head.seq.get().to_be_bytes())?;
             let stream = key(Query::Stream(head.stream), head.seq);
             let kind = key(Query::Kind(head.kind), head.seq);
-            let same =
-                |found: Option<sled::IVec>, value: Vec<u8>| found.is_some_and(|f| f == value);
-            Ok(same(
-                self.events.get(head.seq.get().to_be_bytes())?,
-                event_value(raw),
-            ) && same(self.streams.get(&stream)?, link_value(&stream, before.0))
-                && same(self.kinds.get(&kind)?, link_value(&kind, before.1)))
+            Ok(event.is_some_and(|found| found == event_value(raw))
+                && linked(&self.streams, stream, before.0)?
+                && linked(&self.kinds, kind, before.1)?)
         })
     }
 

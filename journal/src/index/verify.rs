@@ -127,7 +127,7 @@ fn compare_open(reader: &Reader, store: &Store) -> Result<IndexCheck, Broken> {
         .frames(reader.first(), tip.seq, &mut |raw| {
             records += 1;
             let before = heads.pass(&raw.head);
-            broken = match store.agrees(raw, before) {
+            broken = match store.agrees(raw, before, reader.first()) {
                 Ok(true) => return Ok(ControlFlow::Continue(())),
                 Ok(false) => Some(Broken(format!("at sequence {}", raw.head.seq))),
                 Err(found) => Some(found),

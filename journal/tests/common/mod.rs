@@ -8,6 +8,8 @@
     reason = "each test file takes what it needs"
 )]
 
+pub mod dying;
+
 use holdfast_journal::{Error, Journal, Record, Seq, StreamId, events};
 
 #[derive(
@@ -64,6 +66,16 @@ pub fn events_of(journal: &impl Journal<DoorEvent>) -> Vec<DoorEvent> {
         .into_iter()
         .map(|r| r.event)
         .collect()
+}
+
+/// Archived records and those of the log.
+pub fn history(journal: &impl Journal<DoorEvent>) -> Result<Vec<DoorEvent>, Error> {
+    let mut found = Vec::new();
+    journal.history(Seq::FIRST, &mut |record| {
+        found.push(record.event);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// A small generator, so that a seed decides a test.

@@ -1,0 +1,451 @@
+//! Archiving: what moved is read as before, whatever moment the act is cut short at; what is missing
+//! or changed is refused or named.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
+mod common;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+};
+
+use common::{Dice, DoorEvent, dying::Dying, event, events_of, history};
+use holdfast_journal::{
+    ArchiveFile, ArchiveInfo, ArchiveRequest, Error, ErrorKind, FileJournal, Index, Journal,
+    OpenCase, Options, ReadJournal, Seq, StreamId,
+    disk::{Disk, MemoryDisk},
+};
+
+type Doors = FileJournal<DoorEvent>;
+
+fn small() -> Options {
+    Options::default()
+        .segment_bytes(1_000)
+        .index(Index::None)
+        .reserve_bytes(0)
+}
+
+fn open(path: &Path) -> (Doors, holdfast_journal::OpenReport) {
+    FileJournal::open(path, small()).unwrap()
+}
+
+fn append(journal: &Doors, from: u64, to: u64) {
+    for n in from..to {
+        journal.append(&[event(n % 3, n)], 1_000 + n).unwrap();
+    }
+}
+
+fn request<'a>(before: Seq) -> ArchiveRequest<'a> {
+    ArchiveRequest {
+        before,
+        projection: "views",
+        description: b"doors of last year",
+        at_ms: 9_000,
+    }
+}
+
+/// Checkpoint at the end, a new segment, and everything before `before` away.
+fn archive(journal: &Doors, before: u64) -> Result<Option<ArchiveInfo>, Error> {
+    journal.checkpoint(journal.position().0, "views", b"state")?;
+    journal.roll()?;
+    journal.archive(&request(Seq(before)))
+}
+
+fn expected(count: u64) -> Vec<DoorEvent> {
+    (0..count).map(|n| event(n % 3, n)).collect()
+}
+
+/// 60 records, of which the first 40 or so lie in two archives.
+fn filled(path: &Path) -> Doors {
+    let (journal, _) = open(path);
+    append(&journal, 0, 30);
+    archive(&journal, 20).unwrap().unwrap();
+    append(&journal, 30, 60);
+    archive(&journal, 45).unwrap().unwrap();
+    journal
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for name in names(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn archived_records_are_read_before_those_of_the_log_and_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let first = journal.first();
+    assert!(first > Seq(30) && first <= Seq(45), "{first}");
+    assert_eq!(history(&journal).unwrap(), expected(60));
+    let kept = usize::try_from(first.get() - 1).unwrap();
+    assert_eq!(events_of(&journal), expected(60)[kept..]);
+    let position = journal.position();
+    drop(journal);
+
+    let (journal, report) = open(root.path());
+    assert_eq!(report.cases, [OpenCase::Clean]);
+    assert_eq!((report.first, report.records), (first, 61 - first.get()));
+    assert_eq!(journal.position(), position);
+    assert_eq!(history(&journal).unwrap(), expected(60));
+    let known = journal.archives().unwrap();
+    assert_eq!((known.found.len(), &known.missing), (2, &None));
+    let log: u64 = known.found.iter().map(|a| a.log_bytes).sum();
+    let archived: u64 = known.found.iter().map(|a| a.file_bytes).sum();
+    assert!(archived < log, "{archived} of {log}");
+
+    let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+    assert_eq!(reader.origin().unwrap(), Seq::FIRST);
+    reader.verify_archives().unwrap();
+    let mut count = 0;
+    let mut visit = |_| {
+        count += 1;
+        Ok(())
+    };
+    reader.history(Seq(7), &mut visit).unwrap();
+    assert_eq!(count, 54);
+
+    let second = &known.found[1];
+    let alone = ArchiveFile::<DoorEvent>::open(root.path().join(&second.file)).unwrap();
+    let mut found = Vec::new();
+    let mut visit = |record: holdfast_journal::Record<DoorEvent>| {
+        found.push(record.seq);
+        Ok(())
+    };
+    alone.read(Seq::FIRST, &mut visit).unwrap();
+    let all: Vec<_> = (second.first.get()..=second.last.get()).map(Seq).collect();
+    assert_eq!(found, all);
+    let info = alone.info();
+    assert_eq!(info.description, b"doors of last year");
+    let times = (info.earliest_ms, info.latest_ms, info.made_ms);
+    let last = 1_000 + second.last.get() - 1;
+    assert_eq!(times, (1_000 + second.first.get() - 1, last, 9_000));
+}
+
+#[test]
+fn an_index_answers_for_what_the_log_holds_and_is_sound_after_archiving() {
+    let root = tempfile::tempdir().unwrap();
+    let indexed = || {
+        let options = small().index(Index::Sled);
+        FileJournal::<DoorEvent>::open(root.path(), options)
+            .unwrap()
+            .0
+    };
+    let wait = std::time::Duration::from_secs(20);
+    let journal = indexed();
+    append(&journal, 0, 60);
+    assert!(journal.wait_for_index(wait));
+    archive(&journal, 40).unwrap().unwrap();
+    check_index(&journal);
+    drop(journal);
+    let journal = indexed();
+    check_index(&journal);
+    append(&journal, 60, 70);
+    assert!(journal.wait_for_index(wait));
+    check_index(&journal);
+    drop(journal);
+    let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+    let check = reader.verify_index().unwrap();
+    assert!(check.to_string().contains("agrees"), "{check}");
+}
+
+fn check_index(journal: &Doors) {
+    let kept = common::records(journal).unwrap();
+    for door in 0..3 {
+        let found = journal
+            .by_stream(StreamId(door), Seq::FIRST, 1_000)
+            .unwrap();
+        let wanted = kept.iter().filter(|r| r.stream == StreamId(door));
+        assert!(found.iter().eq(wanted), "door {door}");
+    }
+}
+
+#[test]
+fn the_checkpoint_that_an_anchor_names_stays_until_the_next_anchor() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let anchored = format!("views.{:020}.checkpoint", 60);
+    for n in 60..70 {
+        append(&journal, n, n + 1);
+        journal.checkpoint(Seq(n + 1), "views", b"later").unwrap();
+    }
+    let kept = || {
+        let mut kept = names(root.path());
+        kept.retain(|name| name.ends_with(".checkpoint"));
+        kept
+    };
+    assert_eq!(kept().len(), 3);
+    assert!(kept().contains(&anchored), "{:?}", kept());
+    drop(journal);
+    let (journal, _) = open(root.path());
+    journal.checkpoint(Seq(70), "views", b"again").unwrap();
+    assert!(kept().contains(&anchored), "after reopening: {:?}", kept());
+    archive(&journal, 60).unwrap().unwrap();
+    append(&journal, 70, 71);
+    journal.checkpoint(Seq(71), "views", b"newest").unwrap();
+    assert!(!kept().contains(&anchored), "{:?}", kept());
+}
+
+#[test]
+fn a_log_without_its_anchor_or_with_a_wrong_one_is_refused_and_says_what_is_missing() {
+    let root = tempfile::tempdir().unwrap();
+    drop(filled(root.path()));
+    let anchor = root.path().join("anchor");
+    let bytes = fs::read(&anchor).unwrap();
+    let refused = |what: &str| {
+        let error = FileJournal::<DoorEvent>::open(root.path(), small()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+        let read = ReadJournal::<DoorEvent>::open(root.path()).unwrap_err();
+        assert_eq!(read.kind(), ErrorKind::Damaged, "{what}: {read}");
+        error.to_string()
+    };
+    fs::remove_file(&anchor).unwrap();
+    let text = refused("no anchor");
+    assert!(text.contains("no file anchor"), "{text}");
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0x10;
+        fs::write(&anchor, &bad).unwrap();
+        let text = refused("flipped");
+        assert!(text.contains("anchor"), "{text}");
+    }
+    fs::write(&anchor, &bytes[..100]).unwrap();
+    refused("cut");
+    // The anchor of a journal that went another way at the same place.
+    let other = tempfile::tempdir().unwrap();
+    let (journal, _) = open(other.path());
+    append(&journal, 7, 37);
+    archive(&journal, 20).unwrap().unwrap();
+    append(&journal, 37, 67);
+    archive(&journal, 45).unwrap().unwrap();
+    fs::copy(other.path().join("anchor"), &anchor).unwrap();
+    refused("of another journal");
+    fs::write(&anchor, &bytes).unwrap();
+    let log = names(root.path()).into_iter().find(|n| n.ends_with(".log"));
+    let log = root.path().join(log.unwrap());
+    let kept = fs::read(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    refused("the segment behind the anchor is gone");
+    fs::write(&log, kept).unwrap();
+    assert_eq!(history(&open(root.path()).0).unwrap(), expected(60));
+}
+
+#[test]
+fn archives_that_were_moved_away_are_named_and_the_log_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let known = journal.archives().unwrap().found;
+    let away = tempfile::tempdir().unwrap();
+    for (moved, named) in [(0, &known[0].last), (1, &known[1].last)] {
+        let file = root.path().join(&known[moved].file);
+        let kept = away.path().join("kept");
+        fs::rename(&file, &kept).unwrap();
+        let error = history(&journal).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let name = format!("-{:020}.archive", named.get());
+        assert!(error.to_string().contains(&name), "{error}");
+        let missing = journal.archives().unwrap().missing.unwrap();
+        assert!(missing.contains(&name), "{missing}");
+        fs::rename(&kept, &file).unwrap();
+    }
+    fs::remove_dir_all(root.path().join("archive")).unwrap();
+    drop(journal);
+    let (journal, report) = open(root.path());
+    assert_eq!(report.cases, [OpenCase::Clean]);
+    append(&journal, 60, 62);
+    assert!(history(&journal).is_err());
+    let kept = usize::try_from(journal.first().get() - 1).unwrap();
+    assert_eq!(events_of(&journal), expected(62)[kept..]);
+}
+
+#[test]
+fn any_byte_of_an_archive_that_changes_is_found_and_the_archive_named() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let info = journal.archives().unwrap().found[0].clone();
+    let path = root.path().join(&info.file);
+    let bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&path, &bad).unwrap();
+        let whole = history(&journal);
+        let proved = ArchiveFile::<DoorEvent>::open(&path).and_then(|archive| archive.verify());
+        let error = proved.expect_err("a changed byte");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("{:020}.archive", info.last.get())),
+            "byte {at}: {error}"
+        );
+        match whole {
+            Ok(found) => assert_eq!(found, expected(60), "byte {at}"),
+            Err(error) => assert!(
+                matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound),
+                "byte {at}: {error}"
+            ),
+        }
+    }
+    for cut in [0, 100, 223, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        assert!(history(&journal).is_err(), "cut to {cut}");
+    }
+}
+
+#[test]
+fn a_move_that_was_cut_short_is_finished_or_undone_by_the_next_opening() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, _) = open(root.path());
+    append(&journal, 0, 30);
+    journal.checkpoint(Seq(30), "views", b"state").unwrap();
+    journal.roll().unwrap();
+    let before = tempfile::tempdir().unwrap();
+    copy(root.path(), before.path());
+    let info = journal.archive(&request(Seq(31))).unwrap().unwrap();
+    drop(journal);
+    let archive = fs::read(root.path().join(&info.file)).unwrap();
+    let logs = |path: &Path| names(path).iter().filter(|n| n.ends_with(".log")).count();
+
+    // The archive is there, the anchor is not.
+    let undone = tempfile::tempdir().unwrap();
+    copy(before.path(), undone.path());
+    fs::create_dir(undone.path().join("archive")).unwrap();
+    fs::write(undone.path().join(&info.file), &archive).unwrap();
+    fs::write(undone.path().join("archive/0.archive.new"), &archive[..9]).unwrap();
+    let (journal, report) = open(undone.path());
+    let found = report
+        .cases
+        .iter()
+        .filter(|c| matches!(c, OpenCase::ArchiveUndone { .. }));
+    assert_eq!(found.count(), 2, "{report}");
+    assert!(names(&undone.path().join("archive")).is_empty());
+    assert_eq!(events_of(&journal), expected(30));
+
+    // The anchor is there, and so are the segments.
+    let finished = tempfile::tempdir().unwrap();
+    copy(before.path(), finished.path());
+    copy(root.path(), finished.path());
+    let count = logs(finished.path()) as u64;
+    let (journal, report) = open(finished.path());
+    let case = OpenCase::ArchiveUnfinished {
+        archive: info.file.clone(),
+        segments: count - 1,
+    };
+    assert!(report.cases.contains(&case), "{report}");
+    assert_eq!(logs(finished.path()), 1);
+    assert_eq!(history(&journal).unwrap(), expected(30));
+
+    // The same, and the archive was taken away: the segments are the only copy, and stay.
+    let away = tempfile::tempdir().unwrap();
+    copy(before.path(), away.path());
+    copy(root.path(), away.path());
+    fs::remove_file(away.path().join(&info.file)).unwrap();
+    let (journal, report) = open(away.path());
+    let case = OpenCase::ArchiveAway {
+        segments: count - 1,
+    };
+    assert!(report.cases.contains(&case), "{report}");
+    assert_eq!(logs(away.path()) as u64, count);
+    append(&journal, 30, 32);
+    drop(journal);
+    fs::write(away.path().join(&info.file), &archive).unwrap();
+    assert_eq!(history(&open(away.path()).0).unwrap(), expected(32));
+    assert_eq!(logs(away.path()), 1, "put back, it is finished");
+}
+
+fn on(disk: Arc<dyn Disk>) -> Result<(Doors, holdfast_journal::OpenReport), Error> {
+    FileJournal::open_on(disk, small())
+}
+
+#[test]
+fn whenever_the_power_fails_while_archiving_no_record_is_lost_and_the_second_opening_is_clean() {
+    let (mut finished, mut undone) = (0, 0);
+    for seed in 0..8 {
+        let mut life = 0;
+        loop {
+            life += 1;
+            let mut dice = Dice(seed * 1_000 + life);
+            let disk = MemoryDisk::new(256);
+            {
+                let (journal, _) = on(Arc::new(disk.clone())).unwrap();
+                append(&journal, 0, 20);
+                archive(&journal, 10).unwrap().unwrap();
+                append(&journal, 20, 40);
+            }
+            let left = Arc::new(AtomicU64::new(life));
+            let dying = Dying {
+                inner: Box::new(disk.clone()),
+                left: Arc::clone(&left),
+            };
+            let outcome = on(Arc::new(dying)).and_then(|(journal, _)| archive(&journal, 35));
+            let odds = [0, 10, dice.below(11), dice.below(11)][usize::try_from(seed % 4).unwrap()];
+            let cut = disk.power_cut(&mut |_| dice.below(10) < odds);
+            let what = format!("seed {seed} life {life}: {outcome:?}");
+            let (journal, report) =
+                on(Arc::new(cut.clone())).unwrap_or_else(|e| panic!("{what}: {e}"));
+            for case in &report.cases {
+                finished += u64::from(matches!(case, OpenCase::ArchiveUnfinished { .. }));
+                undone += u64::from(matches!(case, OpenCase::ArchiveUndone { .. }));
+            }
+            assert_eq!(history(&journal).unwrap(), expected(40), "{what}");
+            assert_eq!(journal.archives().unwrap().missing, None, "{what}");
+            let covered = journal.latest_checkpoint("views").unwrap().unwrap().seq;
+            assert!(covered.next() >= journal.first(), "{what}");
+            if let Ok(Some(made)) = &outcome {
+                assert_eq!(journal.first(), made.last.next(), "{what}");
+            }
+            drop(journal);
+            let (journal, report) = on(Arc::new(cut)).unwrap();
+            assert!(report.is_clean(), "{what}: {report}");
+            assert_eq!(history(&journal).unwrap(), expected(40), "{what}");
+            if left.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+        }
+        assert!(life > 20, "{life} moments");
+    }
+    assert!(
+        finished > 0 && undone > 0,
+        "{finished} finished, {undone} undone"
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_to_archive_and_changes_nothing() {
+    let disk = MemoryDisk::new(256);
+    let (journal, _) = on(Arc::new(disk.clone())).unwrap();
+    append(&journal, 0, 40);
+    journal.checkpoint(Seq(40), "views", b"state").unwrap();
+    journal.roll().unwrap();
+    disk.set_capacity(Some(disk.used_bytes() + 200));
+    let error = journal.archive(&request(Seq(41))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(journal.first(), Seq::FIRST);
+    disk.set_capacity(None);
+    append(&journal, 40, 41);
+    assert_eq!(events_of(&journal), expected(41));
+    assert!(journal.archive(&request(Seq(41))).unwrap().is_some());
+    assert_eq!(history(&journal).unwrap(), expected(41));
+}
