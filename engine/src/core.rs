@@ -119,7 +119,6 @@ impl Core {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

@@ -59,6 +59,7 @@ pub mod event;
 mod executor;
 pub mod host;
 mod ids;
+pub mod inspect;
 mod opening;
 mod order;
 pub mod plan;

@@ -103,7 +103,26 @@ pub(crate) fn open_state(
         )));
     }
     let mut opened = replayed(journal).map_err(OpenError::damaged)?;
-    let state = &mut opened.state;
+    let events = begun(&mut opened.state, catalog, cluster, now)?;
+    // A full disk must not keep anybody from opening, and cancelling what fills it.
+    let appended = journal
+        .append_urgent(&events, now.wall_ms)
+        .map_err(OpenError::environment)?;
+    opened.at = appended.last;
+    Ok(opened)
+}
+
+/// Begins an epoch: checks the storage's catalog, decides what the opening records, and applies it. Nothing is
+/// written; the engine records the events before it does anything else.
+///
+/// # Errors
+/// Where the catalog is behind what the journal has seen.
+pub(crate) fn begun(
+    state: &mut State,
+    catalog: CatalogPosition,
+    cluster: String,
+    now: Now,
+) -> Result<Vec<Event>, OpenError> {
     if catalog.0 < state.catalog {
         return Err(OpenError::damaged(format!(
             "the storage's catalog stands at {catalog}, the journal has seen it at {}: the storage folder is older \
@@ -121,12 +140,7 @@ pub(crate) fn open_state(
             .apply(now.wall_ms, event)
             .map_err(OpenError::damaged)?;
     }
-    // A full disk must not keep anybody from opening, and cancelling what fills it.
-    let appended = journal
-        .append_urgent(&events, now.wall_ms)
-        .map_err(OpenError::environment)?;
-    opened.at = appended.last;
-    Ok(opened)
+    Ok(events)
 }
 
 /// An engine that is open but for the threads that turn it.

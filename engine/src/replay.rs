@@ -103,6 +103,10 @@ impl Replay {
         Self { state, position }
     }
 
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     pub(crate) fn into_state(self) -> State {
         self.state
     }

@@ -10,6 +10,7 @@ use holdfast_storage::{BackendId, CatalogPosition};
 use parking_lot::Mutex;
 
 mod checkpoints;
+mod inspected;
 
 use super::*;
 use crate::decide::{DISCARD_MS, LET_GO_MS, MAX_FAILURES, NewRepository};

@@ -8,7 +8,7 @@ use crate::checkpoint::{decode, encode};
 
 /// Something that happens; what cannot happen here is passed over.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(super) enum Step {
     Backup(u8),
     Restore(u8),
     Cancel(u8, JobKind),
@@ -20,7 +20,7 @@ enum Step {
     DropRepository,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let class = prop_oneof![
         4 => Just(FailureClass::Retry),
         1 => (1_u32..500).prop_map(FailureClass::RetryAfter),
@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The records of an engine to which all of `steps` happened.
-fn recorded(steps: &[Step]) -> Vec<(u64, Event)> {
+pub(super) fn recorded(steps: &[Step]) -> Vec<(u64, Event)> {
     let mut bench = Bench::new();
     let mut workers = Vec::new();
     let database = |n: u8| if n == 0 { "a" } else { "b" };
