@@ -1,6 +1,7 @@
 //! The engine's state as a projection of a journal, for tools: the same `apply` as in life, nothing else.
 
 use holdfast_journal::{Error, Journal, Projection, Record, Seq};
+use holdfast_storage::CatalogPosition;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::event::Event;
@@ -28,7 +29,7 @@ impl Replay {
     }
 
     /// The state behind record `seq` of a journal: from the newest checkpoint where that is not later, else from the
-    /// first record.
+    /// first record, archives included.
     ///
     /// # Errors
     /// What reading reports; `Rejected` for an event that cannot follow, and where the journal does not reach `seq`.
@@ -39,7 +40,7 @@ impl Replay {
         };
         let mut enough = replay.position >= seq;
         if !enough {
-            let read = journal.read(replay.position.next(), &mut |record| {
+            let read = journal.history(replay.position.next(), &mut |record| {
                 replay.apply(&record)?;
                 enough = record.seq >= seq;
                 // The only way to end a reading before the end.
@@ -96,6 +97,11 @@ impl Replay {
     /// The cluster's id; empty before the first opening.
     pub fn cluster(&self) -> &str {
         &self.state.cluster
+    }
+
+    /// Where the storage's catalog stood at the last opening.
+    pub fn catalog(&self) -> CatalogPosition {
+        CatalogPosition(self.state.catalog)
     }
 
     /// Goes on from a state that includes the events up to `position`.

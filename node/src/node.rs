@@ -175,7 +175,8 @@ fn open_jobs(path: &Path) -> Result<Arc<dyn Broker>, Failure> {
     Ok(Arc::new(broker))
 }
 
-fn not_opened(error: &OpenError) -> Failure {
+/// The engine's refusal to open, with the exit code that it means.
+pub(crate) fn not_opened(error: &OpenError) -> Failure {
     let (exit, symbol) = match error.damaged {
         true => (Exit::Damage, "DAMAGED"),
         false => (Exit::Failed, "ENGINE_NOT_OPENED"),

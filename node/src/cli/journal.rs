@@ -22,6 +22,8 @@ pub(crate) enum JournalCommand {
     State(JournalStateArgs),
     /// Tell the story of one job: its states, what it waited for, failures, the slowest tasks
     Explain(ExplainArgs),
+    /// Say what the next opening of the folder will do, and why; does nothing of it
+    Recover(RecoverArgs),
 }
 
 /// What a command reads: exactly one of both.
@@ -188,6 +190,31 @@ pub(crate) struct ExplainArgs {
     /// Tell it as it stood after this record or at this time [default: the last there is]
     #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
     pub(crate) at: Option<Point>,
+    /// In words, or as one JSON object
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+const RECOVER_HELP: &str = "\
+Recovery is no act of its own: any opening does it, such as `holdfast sql`. This command runs the
+same code on a copy of the state, writes nothing and reaches no repository.
+
+Examples:
+  holdfast journal recover --dry-run node1
+  holdfast journal recover --dry-run copy-of-node1 --opened-at '2026-11-22 09:00:00'
+  holdfast journal recover --dry-run --data-dir node1 --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = RECOVER_HELP)]
+pub(crate) struct RecoverArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Only say what would be done; without it the command refuses
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// When the folder is opened: timeouts depend on it [default: now]
+    #[arg(long, value_name = "TIME", value_parser = crate::journal_cmd::parse_time)]
+    pub(crate) opened_at: Option<u64>,
     /// In words, or as one JSON object
     #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
     pub(crate) format: ToolFormat,

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use holdfast_engine::story::{Gather, Story};
 use holdfast_engine::{Event, JobId};
 use holdfast_journal::{Record, Seq};
+use holdfast_sql::secret::mask_text;
 
+use super::masked::json_line;
 use super::source::Source;
 use crate::cli::{ExplainArgs, ToolFormat};
 use crate::exit::{Exit, Failure};
@@ -25,8 +27,8 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
     let story = story(&source, job, at)?;
     let clock = SystemClock::new();
     out::data(&match args.format {
-        ToolFormat::Table => story.explain(&|ms| time_text(&clock, ms)),
-        ToolFormat::Json => json(&story)?,
+        ToolFormat::Table => mask_text(&story.explain(&|ms| time_text(&clock, ms))).into_owned(),
+        ToolFormat::Json => json_line(&story)?,
     })?;
     if story.released.is_none() && at == end && !source.is_live() {
         out::note(format_args!(
@@ -86,10 +88,4 @@ pub(super) fn unknown(job: JobId, at: Seq, seen: &[u64]) -> Failure {
         "JOB_NOT_FOUND",
         format!("no record up to sequence {at} is of a job {job}: {known}"),
     )
-}
-
-fn json(story: &Story) -> Result<String, Failure> {
-    serde_json::to_string(story)
-        .map(|line| line + "\n")
-        .map_err(|error| Failure::failed("OUTPUT_FAILED", error))
 }

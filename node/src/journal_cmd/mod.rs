@@ -6,7 +6,9 @@ mod dump;
 mod explain;
 mod filter;
 mod line;
+mod masked;
 mod point;
+mod recover;
 mod source;
 mod state;
 mod verify;
@@ -23,5 +25,6 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::Verify(args) => verify::run(&args),
         JournalCommand::State(args) => state::run(&args),
         JournalCommand::Explain(args) => explain::run(&args),
+        JournalCommand::Recover(args) => recover::run(&args),
     }
 }

@@ -3,7 +3,7 @@
 
 use holdfast_engine::story::{JobRecord, JobRecords};
 use holdfast_engine::{Event, JobId, Replay, Views};
-use holdfast_journal::{Event as _, Journal, Kind, Seq, StreamId};
+use holdfast_journal::{ErrorKind, Event as _, Journal, Kind, Seq, StreamId};
 use holdfast_sql::{AsOf, Clock, Code, LocalTime, SqlError};
 
 /// The views as they stood at a moment.
@@ -16,10 +16,9 @@ pub(super) fn views(
         AsOf::Event(seq) => Seq(*seq),
         AsOf::Timestamp(time) => last_by(journal, *time, clock)?,
     };
-    let (first, last) = (journal.first(), journal.position().0);
-    if seq < first || seq > last {
-        let text =
-            format!("event {seq} is not in the journal, expected an event from {first} to {last}");
+    let last = journal.position().0;
+    if seq < Seq::FIRST || seq > last {
+        let text = format!("event {seq} is not in the journal, expected an event from 1 to {last}");
         return Err(SqlError::new(Code::EventNotFound, text));
     }
     let mut replay = Replay::at(journal, seq).map_err(|error| unreadable(&error))?;
@@ -45,7 +44,7 @@ fn last_by(
     let mut found = None;
     let mut first_ms = None;
     journal
-        .read(Seq::FIRST, &mut |record| {
+        .history(Seq::FIRST, &mut |record| {
             first_ms.get_or_insert(record.at_ms);
             if record.at_ms <= end_ms {
                 found = Some(record.seq);
@@ -76,22 +75,30 @@ pub(super) fn records(
     if job.0 == 0 {
         return Err(unknown());
     }
-    let of_job = journal
-        .by_stream(StreamId(job.0), Seq::FIRST, usize::MAX)
-        .map_err(|error| unreadable(&error))?;
-    if of_job.is_empty() {
+    let mut words = JobRecords::new(job);
+    let mut found = Vec::new();
+    if journal.first() > Seq::FIRST {
+        // The index knows only what is still in the log.
+        let read = journal.history(Seq::FIRST, &mut |record| {
+            found.extend(words.take(&record));
+            Ok(())
+        });
+        read.map_err(|error| unreadable(&error))?;
+    } else {
+        let mut all = journal
+            .by_stream(StreamId(job.0), Seq::FIRST, usize::MAX)
+            .and_then(|of_job| {
+                let openings = journal.by_kind(opening_kind(), Seq::FIRST, usize::MAX)?;
+                Ok([of_job, openings].concat())
+            })
+            .map_err(|error| unreadable(&error))?;
+        all.sort_by_key(|record| record.seq);
+        found.extend(all.iter().filter_map(|record| words.take(record)));
+    }
+    if found.is_empty() {
         return Err(unknown());
     }
-    let openings = journal
-        .by_kind(opening_kind(), Seq::FIRST, usize::MAX)
-        .map_err(|error| unreadable(&error))?;
-    let mut all: Vec<_> = of_job.iter().chain(&openings).collect();
-    all.sort_by_key(|record| record.seq);
-    let mut words = JobRecords::new(job);
-    Ok(all
-        .into_iter()
-        .filter_map(|record| words.take(record))
-        .collect())
+    Ok(found)
 }
 
 /// The number of the kind that an opening records.
@@ -103,5 +110,10 @@ fn opening_kind() -> Kind {
 }
 
 fn unreadable(error: &holdfast_journal::Error) -> SqlError {
-    SqlError::new(Code::Damaged, error.to_string())
+    let code = match error.kind() {
+        ErrorKind::NotFound => Code::EventNotFound,
+        ErrorKind::Io => Code::Failed,
+        _ => Code::Damaged,
+    };
+    SqlError::new(code, error.to_string())
 }

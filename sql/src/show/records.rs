@@ -3,6 +3,7 @@
 use holdfast_engine::story::JobRecord;
 
 use super::{Clock, ResultTable};
+use crate::secret::mask_text;
 
 /// SHOW JOB EVENTS FOR a job: Seq, Time (to the millisecond), Epoch, Kind, State (the job's, once the event was
 /// recorded), Work, Task, Attempt, Backend, Detail. NULL stands for what an event is not about; the coordinator's
@@ -26,7 +27,7 @@ pub fn job_events(records: &[JobRecord], clock: Clock<'_>) -> ResultTable {
             record.task.map(|task| task.to_string()),
             record.attempt.map(|attempt| attempt.to_string()),
             record.backend.map(|backend| backend.to_string()),
-            Some(record.detail.clone()),
+            Some(mask_text(&record.detail).into_owned()),
         ]);
     }
     table
