@@ -170,6 +170,11 @@ impl Checkpoints {
         }
     }
 
+    /// The last event that the state includes.
+    pub(crate) fn at(&self) -> Seq {
+        self.at
+    }
+
     /// The state now includes the events up to `at`, all durable. Where it is time and none is
     /// being written, a thread writes what the state is now; the caller does not wait.
     pub(crate) fn advanced(&mut self, state: &State, at: Seq) {

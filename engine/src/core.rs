@@ -21,14 +21,16 @@ use crate::order::TaskOrder;
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
+use crate::retention::{Archiving, Archivist, Retention};
 use crate::seams::{Executor, Now};
 use crate::state::State;
 
 /// What a command is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Job(JobId),
     Repository(RepositoryId),
+    Archived(Archiving),
     Done,
 }
 
@@ -82,6 +84,7 @@ pub(crate) struct Core {
     put_off: Vec<Input>,
     poisoned: Option<String>,
     checkpoints: Checkpoints,
+    archivist: Archivist,
 }
 
 /// What happened in a turn.
@@ -108,6 +111,7 @@ impl Core {
                 (settings.checkpoint_events, settings.checkpoints),
                 places,
             ),
+            archivist: Archivist::new(Arc::clone(&journal), settings.checkpoints),
             journal,
             executor,
             registry,
@@ -119,17 +123,25 @@ impl Core {
         }
     }
 
+    /// Archives finished jobs by itself, as `retention` says.
+    pub(crate) fn keeping(mut self, retention: Retention) -> Self {
+        self.archivist.keep(retention);
+        self
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
     /// The next monotonic time after `now` at which a turn is due without any input.
     pub(crate) fn next_wake(&self, now: Now) -> Option<u64> {
-        next_wake(&self.state, now)
+        let wakes = [next_wake(&self.state, now), self.archivist.next_wake(now)];
+        wakes.into_iter().flatten().min()
     }
 
     /// After the last turn: keeps a checkpoint, so that the next opening replays nothing.
     pub(crate) fn close(mut self) {
+        self.archivist.close();
         if self.poisoned.is_none() {
             self.checkpoints.close(&self.state);
         }
@@ -146,11 +158,16 @@ impl Core {
         let put_off = std::mem::take(&mut self.put_off)
             .into_iter()
             .map(Asked::silent);
-        let asked: Vec<Asked> = put_off.chain(asked).collect();
+        let ended = self.archivist.ended();
+        let asked: Vec<Asked> = put_off.chain(ended).chain(asked).collect();
         let mut events = Vec::new();
         let mut answers = Vec::new();
         let mut durable_inputs = Vec::new();
         for ask in asked {
+            if let Input::Archive(request) = ask.input {
+                self.archivist.ask(request, ask, now);
+                continue;
+            }
             self.returned(&ask.input);
             let decided = decide(&self.state, &ask.input, now)
                 .and_then(|new| self.take(now, new, &mut events));
@@ -162,7 +179,12 @@ impl Core {
         }
         self.take_due(now, &mut events);
         let recorded = self.append(&events, now, durable_inputs);
-        self.conclude(events, answers, recorded)
+        let turned = self.conclude(events, answers, recorded);
+        if self.poisoned.is_none() && !turned.put_off {
+            let at = self.checkpoints.at();
+            self.archivist.begin(&self.state, at, now);
+        }
+        turned
     }
 
     /// A worker has ended: its thread is free, whatever its end means.
@@ -185,6 +207,7 @@ impl Core {
                 Event::BackupSubmitted(e) => Answer::Job(JobId(e.job)),
                 Event::RestoreSubmitted(e) => Answer::Job(JobId(e.job)),
                 Event::JobStopping(e) => Answer::Job(JobId(e.job)),
+                Event::HistoryArchived(e) => Answer::Archived(self.archivist.archiving(e)),
                 Event::RepositoryCreated(e) => Answer::Repository(RepositoryId(e.repository)),
                 _ => answer,
             };

@@ -10,6 +10,7 @@ use crate::event::{self, Event};
 use crate::ids::{JobId, RepositoryId};
 use crate::order::{Completion, StatusCode, Work};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::retention::{HistoryRequest, Moved};
 use crate::seams::Now;
 use crate::spec::{BackupSpec, JobKind, RepositoryAccess, RestoreJobSpec};
 use crate::state::{Job, State};
@@ -54,6 +55,10 @@ pub(crate) enum Input {
     CreateRepository(NewRepository),
     /// DROP REPOSITORY.
     DropRepository(String),
+    /// Finished jobs are to leave; taken on beside the decisions.
+    Archive(HistoryRequest),
+    /// Events of finished jobs were moved.
+    Archived(Moved),
     /// BACKUP, its objects already resolved.
     Backup(BackupSpec),
     /// RESTORE, its snapshot already found.
@@ -76,6 +81,9 @@ pub(crate) fn decide(state: &State, input: &Input, now: Now) -> Result<Vec<Event
         Input::Open { cluster, catalog } => Ok(vec![open(state, cluster, *catalog, now)]),
         Input::CreateRepository(new) => create_repository(state, new),
         Input::DropRepository(name) => drop_repository(state, name),
+        // The core takes it on before anything is decided.
+        Input::Archive(_) => Ok(Vec::new()),
+        Input::Archived(moved) => Ok(moved.event(state).map(Event::from).into_iter().collect()),
         Input::Backup(spec) => backup(state, spec, now),
         Input::Restore(spec) => restore(state, spec, now),
         Input::Cancel { kind, database } => cancel(state, *kind, database, now),

@@ -15,6 +15,7 @@ use crate::ids::{JobId, RepositoryId};
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
+use crate::retention::{Archiving, HistoryRequest};
 use crate::seams::{Brokers, Clock, Vault};
 use crate::spec::{BackupRequest, JobKind, RepositoryAccess, RepositoryRequest, RestoreRequest};
 use crate::submit;
@@ -69,6 +70,20 @@ impl Desk {
         })
     }
 
+    pub(crate) fn archive(&self, request: &HistoryRequest) -> Result<Archiving, Refusal> {
+        match self.decider.ask(Input::Archive(*request))? {
+            Answer::Archived(archiving) => Ok(archiving),
+            Answer::Done => Ok(Archiving {
+                jobs: 0,
+                first_job: JobId(0),
+                last_job: JobId(0),
+                archive: None,
+                first_event: 0,
+            }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     pub(crate) fn create_repository(
         &self,
         request: &RepositoryRequest,
@@ -98,7 +113,7 @@ impl Desk {
                 self.registry.keep(id, opened);
                 Ok(id)
             }
-            other => Err(unexpected(other)),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -163,7 +178,7 @@ impl Desk {
     fn ask_job(&self, input: Input) -> Result<JobId, Refusal> {
         match self.decider.ask(input)? {
             Answer::Job(id) => Ok(id),
-            other => Err(unexpected(other)),
+            other => Err(unexpected(&other)),
         }
     }
 }
@@ -175,7 +190,7 @@ fn unusable(request: &RepositoryRequest, text: &str) -> Refusal {
     )
 }
 
-fn unexpected(answer: Answer) -> Refusal {
+fn unexpected(answer: &Answer) -> Refusal {
     Refusal::new(
         RefusalCode::Failed,
         format!("the engine answered {answer:?} to another question"),

@@ -23,6 +23,7 @@ use crate::opening::{OpenError, Opened, Prepared, prepare};
 use crate::published::Published;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::registry::Registry;
+use crate::retention::{Archiving, HistoryRequest, Retention};
 use crate::seams::{Blobs, Brokers, Clock, Entropy, Executor, Vault};
 use crate::spec::{BackupRequest, JobKind, RepositoryRequest, RestoreRequest};
 use crate::view::{JobView, TaskProgress, Views};
@@ -60,6 +61,8 @@ pub struct Options {
     /// After how many events a checkpoint is kept beside the journal, by a thread of its own; one more is kept when
     /// the engine closes. 0 = none, neither then.
     pub checkpoint_events: u64,
+    /// Whether finished jobs leave by themselves, and when. By default none does.
+    pub retention: Retention,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             credits: Credits::default(),
             limits: Limits::default(),
             checkpoint_events: 50_000,
+            retention: Retention::default(),
         }
     }
 }
@@ -129,7 +133,8 @@ impl Engine {
                 checkpoint_events: parts.options.checkpoint_events,
                 checkpoints: Writing::Beside,
             },
-        );
+        )
+        .keeping(parts.options.retention);
         let lanes = Lanes {
             messages: message_rx,
             completions: done_rx,
@@ -271,6 +276,19 @@ impl Engine {
     /// repository has that name. Never talks to the remote; what fails in an open repository is not told here.
     pub fn repository_problem(&self, name: &str) -> Option<(u64, String)> {
         self.desk.registry.problem(name)
+    }
+
+    /// Archives: jobs that ended before a time and were released leave the state and the views, and the events before the
+    /// first of the oldest job that stays move, in whole segments of the log, into a compressed file. An event records
+    /// it. Jobs that still work, and repositories, stay. Returns when it is durable; jobs run on meanwhile.
+    ///
+    /// A kill in between loses nothing: jobs leave the state last, and the next act goes on.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Unavailable`] while another act runs; [`RefusalCode::Failed`] in the journal's words, no job has
+    /// left then; [`RefusalCode::Full`].
+    pub fn archive(&self, request: &HistoryRequest) -> Result<Archiving, Refusal> {
+        self.desk.archive(request)
     }
 
     /// Stops taking statements, asks every worker to let go, and joins the threads. Jobs go on at the next opening.

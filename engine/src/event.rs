@@ -71,6 +71,24 @@ payloads! {
         repository: u64,
     }
 
+    /// Jobs that had ended and been released left the state, and events the log.
+    HistoryArchived {
+        /// Those that ended before this wall time left, ms since the epoch.
+        ended_before_ms: u64,
+        /// How many.
+        jobs: u64,
+        /// The lowest of their ids; zero where none left.
+        first_job: u64,
+        /// The highest of their ids.
+        last_job: u64,
+        /// The file that the events moved to, where a whole segment of the log could leave.
+        archive: Option<String>,
+        /// The last event that is in an archive now; zero where none is.
+        archived_through: u64,
+        /// Whether the engine did it by itself.
+        automatic: bool,
+    }
+
     /// A BACKUP was accepted: it is PENDING with one `Pin` task.
     BackupSubmitted {
         /// The job's id.
@@ -405,6 +423,8 @@ events! {
         10 => RepositoryCreated(RepositoryCreated),
         /// A repository forgotten.
         11 => RepositoryDropped(RepositoryDropped),
+        /// Finished jobs archived.
+        12 => HistoryArchived(HistoryArchived),
         /// A backup accepted.
         20 => BackupSubmitted(BackupSubmitted) in |e| StreamId(e.job),
         /// A restore accepted.

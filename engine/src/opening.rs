@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use holdfast_journal::{Error, Journal, Seq, replay};
+use holdfast_journal::{Error, ErrorKind, Journal, Seq, replay};
 use holdfast_storage::{CatalogPosition, OpId};
 
 use crate::checkpoint;
@@ -61,7 +61,8 @@ pub(crate) struct Opened {
     pub(crate) kept: Seq,
 }
 
-/// The state as the journal has it: the newest checkpoint and the events after it, or every event.
+/// The state as the journal has it: the newest checkpoint and the events after it, or every event,
+/// from the archives first.
 ///
 /// # Errors
 /// What reading every event reports; an event that cannot follow is `Rejected`.
@@ -80,13 +81,26 @@ pub(crate) fn replayed(journal: &dyn Journal<Event>) -> Result<Opened, Error> {
         }
     }
     let mut projection = Replay::new();
-    let at = replay(journal, &mut projection)?;
+    let at = replay(journal, &mut projection).map_err(|e| no_beginning(journal, e))?;
     log::debug!("replayed from event {} to event {at}", Seq::FIRST);
     Ok(Opened {
         state: projection.into_state(),
         at,
         kept: Seq::ZERO,
     })
+}
+
+/// Where archived events are needed and not there: says why they are.
+fn no_beginning(journal: &dyn Journal<Event>, error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let text = format!(
+        "no checkpoint of this journal can be used, so its events are needed from the first, and the log begins at event \
+         {}: {error}",
+        journal.first()
+    );
+    Error::new(ErrorKind::NotFound, text)
 }
 
 /// The state as the journal has it, with this opening recorded: what ran before is ready again.
@@ -96,12 +110,6 @@ pub(crate) fn open_state(
     cluster: String,
     now: Now,
 ) -> Result<Opened, OpenError> {
-    if journal.first() > Seq::FIRST {
-        return Err(OpenError::damaged(format!(
-            "the journal begins at event {}, expected event 1",
-            journal.first()
-        )));
-    }
     let mut opened = replayed(journal).map_err(OpenError::damaged)?;
     let events = begun(&mut opened.state, catalog, cluster, now)?;
     // A full disk must not keep anybody from opening, and cancelling what fills it.

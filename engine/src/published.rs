@@ -38,6 +38,8 @@ impl Published {
         for id in std::mem::take(&mut state.changed) {
             if let Some(job) = state.jobs.get(&id) {
                 views.jobs.insert_mut(id, Arc::new(job.view()));
+            } else {
+                views.jobs.remove_mut(&id);
             }
         }
         if std::mem::take(&mut state.repositories_changed) {

@@ -5,7 +5,9 @@ use holdfast_storage::CatalogPosition;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::event::Event;
+use crate::ids::JobId;
 use crate::published::Published;
+use crate::retention::{HistoryRequest, leaving};
 use crate::state::State;
 use crate::view::Views;
 
@@ -87,6 +89,12 @@ impl Replay {
         self.state.repositories_changed = true;
         published.publish(&mut self.state);
         published.views()
+    }
+
+    /// Which jobs an act of archiving would take out of this state: how many, and the lowest and highest of their ids.
+    pub fn archivable(&self, request: &HistoryRequest) -> (u64, JobId, JobId) {
+        let found = leaving(&self.state, request);
+        (found.jobs, found.first, found.last)
     }
 
     /// The opening that the last event belongs to.

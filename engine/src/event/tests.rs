@@ -82,6 +82,16 @@ fn cluster_samples() -> Vec<Event> {
         }
         .into(),
         RepositoryDropped { repository: 10_101 }.into(),
+        HistoryArchived {
+            ended_before_ms: WALL_MS,
+            jobs: 17,
+            first_job: 10_003,
+            last_job: 10_199,
+            archive: Some("archive/00000000000000000001-00000000000000000500.archive".to_owned()),
+            archived_through: 500,
+            automatic: true,
+        }
+        .into(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Decides anew what was recorded. Inputs are not recorded, but each event tells which input it came from: that input
 //! is made again and decided by the engine of today, on the state as it stood before.
 
-use holdfast_journal::Record;
+use holdfast_journal::{Record, Seq};
 use holdfast_storage::BackendId;
 
 use crate::convert;
@@ -11,6 +11,7 @@ use crate::event::{self, Event};
 use crate::ids::{BlobHash, JobId, TaskId};
 use crate::order::{Completion, Failure, FailureClass, JobSpec, Output, StatusCode};
 use crate::replay::Replay;
+use crate::retention::{Leaving, Moved};
 use crate::seams::Now;
 use crate::spec::{JobKind, RepositoryAccess};
 use crate::state::{Job, State};
@@ -61,6 +62,7 @@ impl Case<'_> {
             | Event::RepositoryDropped(_)
             | Event::BackupSubmitted(_)
             | Event::RestoreSubmitted(_) => self.statement(),
+            Event::HistoryArchived(e) => self.archived(e),
             Event::TaskStarted(e) => self.started(e),
             Event::TaskFinished(_)
             | Event::TaskFailed(_)
@@ -118,6 +120,21 @@ impl Case<'_> {
             catalog: e.catalog,
         };
         self.decides(&input, self.now(e.mono_ms))
+    }
+
+    fn archived(&self, e: &event::HistoryArchived) -> Verdict {
+        let moved = Moved {
+            leaving: Leaving {
+                ended_before_ms: e.ended_before_ms,
+                jobs: e.jobs,
+                first: JobId(e.first_job),
+                last: JobId(e.last_job),
+            },
+            archive: e.archive.clone(),
+            first_event: Seq(e.archived_through).next(),
+            automatic: e.automatic,
+        };
+        self.decides(&Input::Archived(moved), self.now(0))
     }
 
     fn statement(&self) -> Verdict {

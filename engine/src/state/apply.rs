@@ -8,6 +8,7 @@ use crate::convert;
 use crate::event::{self, Event};
 use crate::ids::{BlobHash, Epoch, JobId, RepositoryId};
 use crate::order::{JobSpec, Lane, Work};
+use crate::retention::{self, Leaving};
 use crate::spec::RepositoryAccess;
 use crate::state::transitions;
 use crate::state::{
@@ -49,6 +50,7 @@ impl State {
             Event::EngineStarted(e) => return self.engine_started(at_ms, e),
             Event::RepositoryCreated(e) => self.repository_created(e)?,
             Event::RepositoryDropped(e) => self.repository_dropped(e)?,
+            Event::HistoryArchived(e) => self.history_archived(e)?,
             Event::BackupSubmitted(e) => {
                 let spec = convert::backup_in(e, &self.cluster);
                 self.submitted(at_ms, (e.job, e.first_task, e.mono_ms), spec)?;
@@ -181,6 +183,36 @@ impl State {
         };
         self.repositories.remove(&name);
         self.repositories_changed = true;
+        Ok(())
+    }
+
+    /// Jobs leave: exactly those that the event counts.
+    fn history_archived(&mut self, e: &event::HistoryArchived) -> Applied {
+        let leaving = Leaving {
+            ended_before_ms: e.ended_before_ms,
+            jobs: e.jobs,
+            first: JobId(e.first_job),
+            last: JobId(e.last_job),
+        };
+        let jobs = self.jobs.iter();
+        let gone: Vec<JobId> = jobs
+            .filter(|(id, job)| retention::goes(*id, job, &leaving))
+            .map(|(id, _)| id)
+            .collect();
+        let ends = [gone.first(), gone.last()].map(|id| id.map_or(0, |id| id.0));
+        if gone.len() as u64 != e.jobs || ends != [e.first_job, e.last_job] {
+            return illegal(format!(
+                "{} jobs from {} to {} are archived, {} could leave",
+                e.jobs,
+                e.first_job,
+                e.last_job,
+                gone.len()
+            ));
+        }
+        for id in gone {
+            self.jobs.remove(&id);
+            self.changed.insert(id);
+        }
         Ok(())
     }
 

@@ -28,6 +28,10 @@ impl Jobs {
         self.0.insert(job.id, Arc::new(job));
     }
 
+    pub(super) fn remove(&mut self, id: &JobId) {
+        self.0.remove(id);
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &JobId> {
         self.0.keys()
     }

@@ -186,6 +186,11 @@ impl Job {
         }
     }
 
+    /// Whether it has ended, and before a wall time.
+    pub(crate) fn ended_before(&self, wall_ms: u64) -> bool {
+        self.ending.is_some() && self.facts.finished_ms.is_some_and(|at| at < wall_ms)
+    }
+
     /// The work that tasks run for now: the cleanup, once it has begun.
     pub(crate) fn current(&self) -> Option<&Phase> {
         self.cleanup.as_ref().or(self.phase.as_ref())

@@ -208,6 +208,17 @@ pub fn words(event: &Event) -> String {
         Event::EngineStarted(e) => format!("opening {}, catalog at {}", e.epoch, e.catalog),
         Event::RepositoryCreated(e) => format!("repository '{}' ({})", e.name, e.repository),
         Event::RepositoryDropped(e) => format!("repository {}", e.repository),
+        Event::HistoryArchived(e) => format!(
+            "{} left ({} to {}); events up to {} are archived{}",
+            count(e.jobs, "ended job"),
+            e.first_job,
+            e.last_job,
+            e.archived_through,
+            e.archive
+                .as_ref()
+                .map(|file| format!(", now in {file}"))
+                .unwrap_or_default()
+        ),
         Event::BackupSubmitted(e) => format!(
             "backup '{}' of database '{}' to repository '{}', {}, timeout {} s",
             e.label,
