@@ -24,6 +24,8 @@ pub(crate) enum JournalCommand {
     Explain(ExplainArgs),
     /// Say what the next opening of the folder will do, and why; does nothing of it
     Recover(RecoverArgs),
+    /// Step through a recorded run in the engine's own code, forward and back
+    Replay(ReplayArgs),
 }
 
 /// What a command reads: exactly one of both.
@@ -218,6 +220,29 @@ pub(crate) struct RecoverArgs {
     /// In words, or as one JSON object
     #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
     pub(crate) format: ToolFormat,
+}
+
+const REPLAY_HELP: &str = "\
+On a terminal a prompt starts; `help` there lists its commands. Each record that is passed is
+decided anew: what the engine of today would not record is a finding. Exit code 1 where it decides
+something else, 4 where a record could not have followed.
+
+Examples:
+  holdfast journal replay node1
+  holdfast journal replay copy-of-node1 --to 120
+  printf 'next error\\nback 3\\nshow\\ndue\\n' | holdfast journal replay node1 --script -";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_HELP)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Go there, show record, jobs, what is due and findings, and end
+    #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse, conflicts_with = "script")]
+    pub(crate) to: Option<Point>,
+    /// Commands from a file, one a line; `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
 }
 
 /// How tools print.

@@ -9,6 +9,7 @@ mod line;
 mod masked;
 mod point;
 mod recover;
+mod replay;
 mod source;
 mod state;
 mod verify;
@@ -26,5 +27,6 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::State(args) => state::run(&args),
         JournalCommand::Explain(args) => explain::run(&args),
         JournalCommand::Recover(args) => recover::run(&args),
+        JournalCommand::Replay(args) => replay::run(&args),
     }
 }
