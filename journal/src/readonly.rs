@@ -166,6 +166,15 @@ impl<E: Event> ReadJournal<E> {
         (tip.seq, tip.hash)
     }
 
+    /// The chain hash at a record; at [`Seq::ZERO`] the one that stands before the first. `None`
+    /// outside what is kept.
+    ///
+    /// # Errors
+    /// As [`read`](ReadJournal::read).
+    pub fn hash_at(&self, seq: Seq) -> Result<Option<FrameHash>, Error> {
+        self.reader.hash_at(seq)
+    }
+
     /// The first record kept.
     #[must_use]
     pub fn first(&self) -> Seq {

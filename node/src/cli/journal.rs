@@ -26,13 +26,15 @@ pub(crate) enum JournalCommand {
     Recover(RecoverArgs),
     /// Step through a recorded run in the engine's own code, forward and back
     Replay(ReplayArgs),
+    /// Write the events into one compressed file without secrets, which all commands here read
+    Export(ExportJournalArgs),
 }
 
 /// What a command reads: exactly one of both.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct SourceArgs {
-    /// A data folder (a running process may have it open), a copy of one, or a journal folder
+    /// A data folder (also one that a process has open), a copy, a journal folder, or an exported file
     #[arg(value_name = "SOURCE")]
     source: Option<PathBuf>,
     /// The same as an option
@@ -50,9 +52,8 @@ impl SourceArgs {
 
 /// A source and what a command needs besides: `SOURCE A B`, or `--data-dir DIR A B`.
 #[derive(Debug, Args)]
-#[allow(dead_code, reason = "for commands with operands beside the source")]
 pub(crate) struct OperandArgs {
-    /// A data folder (a running process may have it open), a copy of one, or a journal folder
+    /// A data folder (also one that a process has open), a copy, a journal folder, or an exported file
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The source, where it is not given by --data-dir; then the operands
@@ -60,7 +61,6 @@ pub(crate) struct OperandArgs {
     operands: Vec<OsString>,
 }
 
-#[allow(dead_code, reason = "for commands with operands beside the source")]
 impl OperandArgs {
     /// The source's path and the operands, which are `named` so that what is missing can be said.
     ///
@@ -243,6 +243,30 @@ pub(crate) struct ReplayArgs {
     /// Commands from a file, one a line; `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Option<PathBuf>,
+const EXPORT_HELP: &str = "\
+The file holds every event, the times and sizes of jobs, and the words of errors. It holds no data of
+tables, no property of a repository, and no secret of a location. The file cannot be made for one
+job alone: what a job may do depends on the others.
+--anonymize also replaces the names of databases, tables, partitions, labels, repositories and
+brokers, the locations, and in messages whatever is a path, stands between quotes or is no plain
+word; a plain word that is no known name stays. Ids, hashes, times and numbers stay.
+
+Examples:
+  holdfast journal export node1 --to node1.hfexport
+  holdfast journal export --data-dir copy-of-node1 --to ticket-4711.hfexport --anonymize
+  holdfast journal verify ticket-4711.hfexport";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
+pub(crate) struct ExportJournalArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The file to make; one that is there is not overwritten
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Replace names by pseudonyms, the same for the same name
+    #[arg(long)]
+    pub(crate) anonymize: bool,
 }
 
 /// How tools print.

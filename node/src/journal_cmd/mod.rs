@@ -4,6 +4,8 @@
 
 mod dump;
 mod explain;
+mod export;
+mod exported;
 mod filter;
 mod line;
 mod masked;
@@ -13,6 +15,7 @@ mod replay;
 mod source;
 mod state;
 mod verify;
+mod views;
 
 pub(crate) use point::{Point, parse_time};
 
@@ -28,5 +31,6 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::Explain(args) => explain::run(&args),
         JournalCommand::Recover(args) => recover::run(&args),
         JournalCommand::Replay(args) => replay::run(&args),
+        JournalCommand::Export(args) => export::run(&args),
     }
 }

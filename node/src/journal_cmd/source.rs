@@ -1,5 +1,6 @@
 //! Where the tools read events from: a data folder, which a running process may have open, a copy
-//! of one, or a journal folder. One type for all of them; no tool knows which it has.
+//! of one, a journal folder, or an exported file. One type for all of them; few tools know which
+//! they have.
 //!
 //! It reads the log, takes no lock and changes nothing.
 
@@ -7,8 +8,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use holdfast_engine::{Event, Replay};
-use holdfast_journal::{Error, FrameHash, OpenReport, Projection, ReadJournal, Record, Seq};
+use holdfast_journal::{
+    Error, ErrorKind, Event as _, Frame, FrameHash, OpenReport, Projection, ReadJournal, Record,
+    Seq,
+};
 
+use super::exported::{ExportFile, VisitExported};
 use super::point::Point;
 use crate::exit::{Exit, Failure};
 use crate::host::{SystemClock, time_text};
@@ -18,12 +23,17 @@ use crate::{folder, out};
 /// Hears of each record in order and says whether to go on.
 pub(crate) type Visit<'a> = dyn FnMut(Record<Event>) -> Result<ControlFlow<()>, Failure> + 'a;
 
+/// What a source is.
+enum Content {
+    Journal(Box<ReadJournal<Event>>, OpenReport),
+    Export(Box<ExportFile>),
+}
+
 /// An open source: the events as far as they are whole, and what was found behind them. It ends
 /// where it ended when it was opened, also beside a writer.
 pub(crate) struct Source {
     path: PathBuf,
-    journal: ReadJournal<Event>,
-    report: OpenReport,
+    content: Content,
     refusal: Option<Error>,
 }
 
@@ -34,24 +44,56 @@ impl Source {
     /// Where there is no journal, one of something else, or one of a newer program. Damage is no
     /// error here: what lies before it can be read, see [`conclude`](Source::conclude).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let (journal, report, refusal) =
-            ReadJournal::salvage(journal_of(path)).map_err(|error| journal_failure(&error))?;
+        let opened = match path.is_file() {
+            true => Self::open_export(path),
+            false => Self::open_journal(path),
+        };
+        opened.map_err(|error| journal_failure(&error))
+    }
+
+    fn open_journal(path: &Path) -> Result<Self, Error> {
+        let (journal, report, refusal) = ReadJournal::salvage(journal_of(path))?;
         Ok(Self {
             path: path.to_owned(),
-            journal,
-            report,
+            content: Content::Journal(Box::new(journal), report),
             refusal,
         })
     }
 
-    /// The journal itself, for what only a journal has: its index and its checkpoints.
-    pub(crate) fn journal(&self) -> &ReadJournal<Event> {
-        &self.journal
+    fn open_export(path: &Path) -> Result<Self, Error> {
+        let file = ExportFile::open(path)?;
+        let exported = |refusal: &str| {
+            let text = format!("when this was exported, its journal went no further: {refusal}");
+            Error::new(ErrorKind::Damaged, text)
+        };
+        let refusal = file.flaw().cloned();
+        Ok(Self {
+            path: path.to_owned(),
+            refusal: refusal.or_else(|| file.described("refusal").map(exported)),
+            content: Content::Export(Box::new(file)),
+        })
     }
 
-    /// What was found at the end of the log.
-    pub(crate) fn report(&self) -> &OpenReport {
-        &self.report
+    /// The path as it was given.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal itself and what was found at the end of its log, for what only a journal has;
+    /// `None` for an exported file.
+    pub(crate) fn journal(&self) -> Option<(&ReadJournal<Event>, &OpenReport)> {
+        match &self.content {
+            Content::Journal(journal, report) => Some((journal, report)),
+            Content::Export(_) => None,
+        }
+    }
+
+    /// The exported file, for what only that has; `None` for a journal.
+    pub(crate) fn export(&self) -> Option<&ExportFile> {
+        match &self.content {
+            Content::Journal(..) => None,
+            Content::Export(file) => Some(file),
+        }
     }
 
     /// Why a writer would refuse the journal: there was more than can be read.
@@ -71,12 +113,37 @@ impl Source {
 
     /// The first record.
     pub(crate) fn first(&self) -> Seq {
-        self.journal.first()
+        match &self.content {
+            Content::Journal(journal, _) => journal.first(),
+            Content::Export(file) => file.head().first,
+        }
     }
 
     /// The last record that is whole, and the chain hash there; [`Seq::ZERO`] where there is none.
     pub(crate) fn last(&self) -> (Seq, FrameHash) {
-        self.journal.position()
+        match &self.content {
+            Content::Journal(journal, _) => journal.position(),
+            Content::Export(file) => file.last(),
+        }
+    }
+
+    /// The chain hash before the first record.
+    ///
+    /// # Errors
+    /// What reading reports.
+    pub(crate) fn before(&self) -> Result<FrameHash, Error> {
+        match &self.content {
+            Content::Journal(journal, _) => {
+                let before = journal.first().before();
+                let missing = || {
+                    let text =
+                        format!("what stands before sequence {} is not known", before.next());
+                    Error::new(ErrorKind::Damaged, text)
+                };
+                journal.hash_at(before)?.ok_or_else(missing)
+            }
+            Content::Export(file) => Ok(file.head().before),
+        }
     }
 
     /// Visits the records from `from` to `to`, both included, as far as there are any.
@@ -85,7 +152,7 @@ impl Source {
     /// What the visitor returns; damage that was not there when the source was opened.
     pub(crate) fn read(&self, from: Seq, to: Seq, visit: &mut Visit<'_>) -> Result<(), Failure> {
         let mut ended = None;
-        let read = self.journal.read(from, &mut |record| {
+        let mut step = |record: Record<Event>| {
             let flow = match record.seq > to {
                 true => Ok(ControlFlow::Break(())),
                 false => visit(record),
@@ -97,11 +164,31 @@ impl Source {
                     Err(Error::rejected("the visitor has seen enough"))
                 }
             }
-        });
+        };
+        let read = match &self.content {
+            Content::Journal(journal, _) => journal.read(from, &mut step),
+            Content::Export(file) => file.frames(from, &mut |frame, _| {
+                step(record(frame)?).map(ControlFlow::Continue)
+            }),
+        };
         match (ended, read) {
             (Some(Err(failure)), _) => Err(failure),
             (Some(Ok(_)), _) | (None, Ok(())) => Ok(()),
             (None, Err(error)) => Err(journal_failure(&error)),
+        }
+    }
+
+    /// Visits all frames, each with whether an export has changed its payload.
+    ///
+    /// # Errors
+    /// As [`read`](Source::read).
+    pub(crate) fn frames(&self, visit: &mut VisitExported<'_>) -> Result<(), Error> {
+        match &self.content {
+            Content::Journal(journal, _) => journal.frames(Seq::FIRST, &mut |frame| {
+                // Nobody who asks for frames ends early but by an error.
+                visit(frame, false).map(|_| ())
+            }),
+            Content::Export(file) => file.frames(Seq::FIRST, visit),
         }
     }
 
@@ -160,6 +247,18 @@ impl Source {
     pub(crate) fn is_live(&self) -> bool {
         folder::is_held(&self.path) || folder::is_held(&journal_of(&self.path))
     }
+}
+
+/// The record that a frame is.
+pub(super) fn record(frame: &Frame<'_>) -> Result<Record<Event>, Error> {
+    Ok(Record {
+        seq: frame.seq,
+        at_ms: frame.at_ms,
+        stream: frame.stream,
+        kind: frame.kind,
+        hash: frame.hash,
+        event: Event::decode(frame.kind, frame.payload)?,
+    })
 }
 
 /// The journal of a data folder; where `path` is no data folder, it is taken for a journal itself.

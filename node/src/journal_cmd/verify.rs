@@ -1,33 +1,33 @@
 //! `journal verify`: proves a journal whole, or names what is not, one finding a line.
 
+mod catalog;
+mod checkpoints;
+mod index;
+
+use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::Duration;
 
 use holdfast_engine::{Event, Replay};
-use holdfast_journal::{
-    Answer, Error, ErrorKind, IndexCheck, OpenReport, Projection, ReadJournal, Seq,
-};
-use holdfast_storage::events::CatalogEvent;
+use holdfast_journal::{Answer, Error, OpenReport, Projection, Record, Seq};
 use serde_json::json;
 
-use super::source::Source;
+use super::exported::ExportFile;
+use super::source::{Source, record};
 use crate::cli::{ToolFormat, VerifyJournalArgs};
 use crate::exit::{Exit, Failure};
 use crate::node::journal_failure;
-use crate::{folder, out, text};
+use crate::{out, text};
 
-/// How often the index is looked at again where a running process may be writing it.
-const INDEX_TRIES: u32 = 5;
+use checkpoints::Beside;
 
-/// What `journal verify` has found so far.
+/// What has been found so far.
 #[derive(Default)]
 struct Findings {
     lines: Vec<(&'static str, String)>,
 }
 
 impl Findings {
-    fn add(&mut self, part: &'static str, what: impl std::fmt::Display) {
+    fn add(&mut self, part: &'static str, what: impl Display) {
         self.lines.push((part, what.to_string()));
     }
 
@@ -49,8 +49,11 @@ impl Findings {
 pub(super) fn run(args: &VerifyJournalArgs) -> Result<Exit, Failure> {
     let path = args.source.path();
     let mut findings = Findings::default();
-    let catalog_seen = verify_jobs(&path, &mut findings)?;
-    verify_catalog(&path, catalog_seen, &mut findings)?;
+    match Source::open(&path) {
+        Ok(source) => verify(&source, &mut findings)?,
+        Err(failure) if failure.exit == Exit::Damage => findings.add("journal", failure),
+        Err(failure) => return Err(failure),
+    }
     findings.print(args.format)?;
     if findings.lines.is_empty() {
         return Ok(Exit::Done);
@@ -63,35 +66,28 @@ pub(super) fn run(args: &VerifyJournalArgs) -> Result<Exit, Failure> {
     ))
 }
 
-/// Checks the jobs' journal; gives the highest position of the catalog that it has seen.
-fn verify_jobs(path: &Path, findings: &mut Findings) -> Result<u64, Failure> {
-    let source = match Source::open(path) {
-        Ok(source) => source,
-        Err(failure) if failure.exit == Exit::Damage => {
-            findings.add("journal", failure);
-            return Ok(0);
-        }
-        Err(failure) => return Err(failure),
-    };
-    judge("journal", source.report(), source.refusal(), findings);
-    let mut replay = Replay::new();
-    let mut catalog_seen = 0;
-    let (end, hash) = source.last();
-    let replayed = source.read(Seq::FIRST, end, &mut |record| {
-        if let Event::EngineStarted(started) = &record.event {
-            catalog_seen = catalog_seen.max(started.catalog);
-        }
-        replay.apply(&record).map_err(|e| journal_failure(&e))?;
-        Ok(ControlFlow::Continue(()))
-    });
-    if let Err(failure) = replayed {
-        findings.add("journal", failure);
+fn verify(source: &Source, findings: &mut Findings) -> Result<(), Failure> {
+    if let Some((_, report)) = source.journal() {
+        judge("journal", report, source.refusal(), findings);
+    } else if let Some(refusal) = source.refusal() {
+        findings.add("journal", refusal);
     }
-    verify_index(&source, findings)?;
+    if let Some(file) = source.export() {
+        chain(source, file, findings)?;
+    }
+    let catalog_seen = replay(source, findings)?;
+    let (end, hash) = source.last();
     out::note(format_args!(
         "journal: read to sequence {end}, chain hash {hash}"
     ));
-    Ok(catalog_seen)
+    match source.export() {
+        Some(file) => say_seal(file),
+        None => {
+            index::verify(source, findings)?;
+            catalog::verify(source.path(), catalog_seen, findings)?;
+        }
+    }
+    Ok(())
 }
 
 /// Cases that an opening repairs without loss are no findings: a kill leaves them.
@@ -111,64 +107,77 @@ fn judge(
     }
 }
 
-/// Compares the index with the log. Beside a running process a copy may be of a moment that never
-/// was, so what it shows counts only if it stays.
-fn verify_index(source: &Source, findings: &mut Findings) -> Result<(), Failure> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let check = source
-            .journal()
-            .verify_index()
-            .map_err(|error| journal_failure(&error))?;
-        let held = source.is_live();
-        match check {
-            IndexCheck::Absent | IndexCheck::Agrees { .. } => {
-                out::note(format_args!("index: {check}"));
-                return Ok(());
-            }
-            other if !held => {
-                findings.add("index", other);
-                return Ok(());
-            }
-            other if tries >= INDEX_TRIES => {
-                out::note(format_args!(
-                    "index: {other}; a process has the folder open, so this may be of a moment \
-                     between two writes: check again when it has ended"
-                ));
-                return Ok(());
-            }
-            _ => std::thread::sleep(Duration::from_millis(100)),
+/// Replays every event, beside each checkpoint; gives the highest position of the catalog that the
+/// journal has seen.
+fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
+    let mut catalog_seen = 0;
+    let mut illegal = None;
+    let mut beside = Beside::open(source, findings)?;
+    let mut replay = Replay::new();
+    source.read(Seq::FIRST, source.last().0, &mut |record: Record<Event>| {
+        if let Event::EngineStarted(started) = &record.event {
+            catalog_seen = catalog_seen.max(started.catalog);
         }
+        if let Err(error) = replay.apply(&record) {
+            illegal = Some(error);
+            return Ok(ControlFlow::Break(()));
+        }
+        beside.passed(&mut replay, &record, findings);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    match illegal {
+        Some(error) => findings.add("journal", error),
+        None => beside.ended(&mut replay, findings),
     }
+    Ok(catalog_seen)
 }
 
-/// Checks the chain of the tables' catalog, and that it is not older than the jobs' journal.
-fn verify_catalog(data_dir: &Path, seen: u64, findings: &mut Findings) -> Result<(), Failure> {
-    let path = folder::storage_dir(data_dir).join("catalog");
-    if !path.is_dir() {
-        out::note("catalog: none here, not checked");
-        return Ok(());
-    }
-    let (journal, report, refusal) = match ReadJournal::<CatalogEvent>::salvage(&path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::Damaged => {
-            findings.add("catalog", error);
-            return Ok(());
-        }
-        Err(error) => return Err(journal_failure(&error)),
-    };
-    judge("catalog", &report, refusal.as_ref(), findings);
-    if let Err(error) = journal.read(Seq::FIRST, &mut |_| Ok(())) {
-        findings.add("catalog", error);
-    }
-    let (seq, hash) = journal.position();
-    if seq.get() < seen {
-        let text = format!("ends at {seq}, the jobs' journal has seen it at {seen}");
-        findings.add("catalog", text);
+/// The links of an exported file's chain: a link is proved where the event is as the journal held
+/// it, and taken as recorded where the export changed it.
+fn chain(source: &Source, file: &ExportFile, findings: &mut Findings) -> Result<(), Failure> {
+    let mut before = file.head().before;
+    let (mut proved, mut changed, mut broken) = (0_u64, 0_u64, 0_u64);
+    source
+        .frames(&mut |frame, was_changed| {
+            if was_changed {
+                changed += 1;
+            } else if frame.chained(&before) == frame.hash {
+                proved += 1;
+            } else {
+                broken += 1;
+                if broken == 1 {
+                    let text = format!(
+                        "sequence {} does not continue the one before: the file was changed and \
+                         sealed anew",
+                        frame.seq
+                    );
+                    findings.add("chain", text);
+                }
+            }
+            before = frame.hash;
+            record(frame).map(|_| ControlFlow::Continue(()))
+        })
+        .map_err(|error| journal_failure(&error))?;
+    if broken > 1 {
+        findings.add("chain", format!("{} more links are broken", broken - 1));
     }
     out::note(format_args!(
-        "catalog: read to sequence {seq}, chain hash {hash}"
+        "chain: {} proved; {changed} taken as recorded, since the export took out of those events \
+         what may not leave",
+        text::count(proved, "link")
     ));
     Ok(())
+}
+
+/// What an exported file proves by itself, and what it does not.
+fn say_seal(file: &ExportFile) {
+    match file.seal() {
+        Some(seal) => out::note(format_args!(
+            "seal: {}; it proves that the file is as `journal export` wrote it where it is the seal \
+             that was printed then",
+            blake3::Hash::from_bytes(seal).to_hex()
+        )),
+        None => out::note("seal: none, the file is not whole"),
+    }
+    out::note("index, checkpoints, catalog: not in an exported file, not checked");
 }
