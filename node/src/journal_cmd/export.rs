@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use holdfast_engine::{Clock as _, Event};
-use holdfast_journal::{Error, ErrorKind, Event as _, Frame};
+use holdfast_journal::{Error, ErrorKind, Event as _, Frame, Seq};
 use serde_json::{Map, Value, json};
 
 use super::exported::{Head, Redactor, Sealed, Writer};
@@ -20,6 +20,16 @@ use crate::{out, text};
 /// Runs the command.
 pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.source.path())?;
+    if source.first() > Seq::FIRST {
+        return Err(Failure::failed(
+            "RECORDS_NOT_HERE",
+            format!(
+                "an export begins with sequence 1, the records here begin with {}: put the archives \
+                 back beside the log, into its folder 'archive'",
+                source.first()
+            ),
+        ));
+    }
     let mut redactor = match args.anonymize {
         true => Redactor::names(),
         false => Redactor::secrets(),

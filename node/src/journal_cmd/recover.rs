@@ -83,14 +83,24 @@ enum Catalog {
 
 impl Outlook {
     fn of(source: &Source, path: &Path, now: Now) -> Result<Self, Failure> {
+        let Some((journal, report)) = source.journal() else {
+            return Err(Failure::failed(
+                "NOT_A_FOLDER",
+                format!(
+                    "'{}' is an exported file, which no program opens to go on with its jobs; \
+                     `holdfast journal state` shows where they stood",
+                    path.display()
+                ),
+            ));
+        };
         let (mut replay, _) = source.replay(source.last().0)?;
         let catalog = Catalog::of(path);
         let seen = replay.catalog();
         let jobs = replay.views().jobs.size();
         let mut outlook = Self {
-            report: source.report().clone(),
+            report: report.clone(),
             refusal: source.refusal().map(ToString::to_string),
-            index: index(source),
+            index: index(journal),
             seen,
             catalog,
             now,
@@ -276,8 +286,8 @@ impl Catalog {
     }
 }
 
-fn index(source: &Source) -> String {
-    match source.journal().verify_index() {
+fn index(journal: &ReadJournal<Event>) -> String {
+    match journal.verify_index() {
         Ok(check) => check.to_string(),
         Err(error) => format!("not checked: {error}"),
     }

@@ -25,7 +25,8 @@ pub(crate) type Visit<'a> = dyn FnMut(Record<Event>) -> Result<ControlFlow<()>, 
 
 /// What a source is.
 enum Content {
-    Journal(Box<ReadJournal<Event>>, OpenReport),
+    /// A journal: what was found at the end of its log, and its first record at hand.
+    Journal(Box<ReadJournal<Event>>, OpenReport, Seq),
     Export(Box<ExportFile>),
 }
 
@@ -53,9 +54,17 @@ impl Source {
 
     fn open_journal(path: &Path) -> Result<Self, Error> {
         let (journal, report, refusal) = ReadJournal::salvage(journal_of(path))?;
+        let first = journal.origin()?;
+        if first > Seq::FIRST
+            && let Some(missing) = journal.archives()?.missing
+        {
+            out::note(format_args!(
+                "the records before sequence {first} are not here: {missing}"
+            ));
+        }
         Ok(Self {
             path: path.to_owned(),
-            content: Content::Journal(Box::new(journal), report),
+            content: Content::Journal(Box::new(journal), report, first),
             refusal,
         })
     }
@@ -83,7 +92,7 @@ impl Source {
     /// `None` for an exported file.
     pub(crate) fn journal(&self) -> Option<(&ReadJournal<Event>, &OpenReport)> {
         match &self.content {
-            Content::Journal(journal, report) => Some((journal, report)),
+            Content::Journal(journal, report, _) => Some((journal, report)),
             Content::Export(_) => None,
         }
     }
@@ -114,7 +123,7 @@ impl Source {
     /// The first record.
     pub(crate) fn first(&self) -> Seq {
         match &self.content {
-            Content::Journal(journal, _) => journal.first(),
+            Content::Journal(_, _, first) => *first,
             Content::Export(file) => file.head().first,
         }
     }
@@ -122,7 +131,7 @@ impl Source {
     /// The last record that is whole, and the chain hash there; [`Seq::ZERO`] where there is none.
     pub(crate) fn last(&self) -> (Seq, FrameHash) {
         match &self.content {
-            Content::Journal(journal, _) => journal.position(),
+            Content::Journal(journal, ..) => journal.position(),
             Content::Export(file) => file.last(),
         }
     }
@@ -133,14 +142,15 @@ impl Source {
     /// What reading reports.
     pub(crate) fn before(&self) -> Result<FrameHash, Error> {
         match &self.content {
-            Content::Journal(journal, _) => {
-                let before = journal.first().before();
+            Content::Journal(journal, _, first) => {
+                if let Some(archive) = journal.archives()?.found.first() {
+                    return Ok(archive.hash_before);
+                }
                 let missing = || {
-                    let text =
-                        format!("what stands before sequence {} is not known", before.next());
+                    let text = format!("what stands before sequence {first} is not known");
                     Error::new(ErrorKind::Damaged, text)
                 };
-                journal.hash_at(before)?.ok_or_else(missing)
+                journal.hash_at(first.before())?.ok_or_else(missing)
             }
             Content::Export(file) => Ok(file.head().before),
         }
@@ -166,7 +176,7 @@ impl Source {
             }
         };
         let read = match &self.content {
-            Content::Journal(journal, _) => journal.read(from, &mut step),
+            Content::Journal(journal, _, first) => journal.history(from.max(*first), &mut step),
             Content::Export(file) => file.frames(from, &mut |frame, _| {
                 step(record(frame)?).map(ControlFlow::Continue)
             }),
@@ -184,7 +194,7 @@ impl Source {
     /// As [`read`](Source::read).
     pub(crate) fn frames(&self, visit: &mut VisitExported<'_>) -> Result<(), Error> {
         match &self.content {
-            Content::Journal(journal, _) => journal.frames(Seq::FIRST, &mut |frame| {
+            Content::Journal(journal, _, first) => journal.frames(*first, &mut |frame| {
                 // Nobody who asks for frames ends early but by an error.
                 visit(frame, false).map(|_| ())
             }),
@@ -231,16 +241,59 @@ impl Source {
     /// The engine's state after record `at`, and the time of that record (0 before the first).
     ///
     /// # Errors
-    /// An event that could not have followed the ones before it; what reading reports.
+    /// An event that could not have followed the ones before it; a record before the first state
+    /// at hand; what reading reports.
     pub(crate) fn replay(&self, at: Seq) -> Result<(Replay, u64), Failure> {
-        let mut replay = Replay::new();
+        let mut replay = self.begin(at)?;
         let mut now_ms = 0;
-        self.read(Seq::FIRST, at, &mut |record| {
+        // The record of the checkpoint, where one was begun from, still has the time.
+        let from = replay.position().max(Seq::FIRST);
+        self.read(from, at, &mut |record| {
             now_ms = record.at_ms;
-            replay.apply(&record).map_err(|e| journal_failure(&e))?;
+            if record.seq > replay.position() {
+                replay.apply(&record).map_err(|e| journal_failure(&e))?;
+            }
             Ok(ControlFlow::Continue(()))
         })?;
         Ok((replay, now_ms))
+    }
+
+    /// The state from which the events at hand lead on to record `at`: before the first event;
+    /// where that is archived elsewhere, the oldest checkpoint.
+    ///
+    /// # Errors
+    /// Where no state is early enough; what reading reports.
+    pub(crate) fn begin(&self, at: Seq) -> Result<Replay, Failure> {
+        let first = self.first();
+        let (Content::Journal(journal, ..), false) = (&self.content, first <= Seq::FIRST) else {
+            return Ok(Replay::new());
+        };
+        let kept = journal
+            .checkpoints(Replay::CHECKPOINTS)
+            .map_err(|error| journal_failure(&error))?;
+        let usable = kept
+            .into_iter()
+            .filter(|kept| kept.seq.next() >= first)
+            .filter_map(|kept| Replay::from_checkpoint(&kept.content.ok()?.state, kept.seq).ok())
+            .next();
+        match usable {
+            Some(replay) if replay.position() <= at => Ok(replay),
+            Some(replay) => Err(Failure::failed(
+                "RECORDS_NOT_HERE",
+                format!(
+                    "sequence {at} was asked for, the oldest state at hand is that of sequence {}: \
+                     put the archives back beside the log, into its folder 'archive'",
+                    replay.position()
+                ),
+            )),
+            None => Err(Failure::failed(
+                "RECORDS_NOT_HERE",
+                format!(
+                    "the records before sequence {first} are not here, and no checkpoint stands in \
+                     for them: put the archives back beside the log, into its folder 'archive'"
+                ),
+            )),
+        }
     }
 
     /// Whether a process has the folder open now.

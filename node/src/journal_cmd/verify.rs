@@ -7,7 +7,7 @@ mod index;
 use std::fmt::Display;
 use std::ops::ControlFlow;
 
-use holdfast_engine::{Event, Replay};
+use holdfast_engine::Event;
 use holdfast_journal::{Answer, Error, OpenReport, Projection, Record, Seq};
 use serde_json::json;
 
@@ -67,8 +67,11 @@ pub(super) fn run(args: &VerifyJournalArgs) -> Result<Exit, Failure> {
 }
 
 fn verify(source: &Source, findings: &mut Findings) -> Result<(), Failure> {
-    if let Some((_, report)) = source.journal() {
+    if let Some((journal, report)) = source.journal() {
         judge("journal", report, source.refusal(), findings);
+        if let Err(error) = journal.verify_archives() {
+            findings.add("archive", error);
+        }
     } else if let Some(refusal) = source.refusal() {
         findings.add("journal", refusal);
     }
@@ -113,10 +116,26 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
     let mut catalog_seen = 0;
     let mut illegal = None;
     let mut beside = Beside::open(source, findings)?;
-    let mut replay = Replay::new();
+    let mut replay = match source.begin(source.last().0) {
+        Ok(replay) => replay,
+        Err(failure) => {
+            out::note(&failure);
+            out::note("transitions and checkpoints: not checked");
+            return Ok(0);
+        }
+    };
+    let begun = replay.position();
+    if begun > Seq::ZERO {
+        out::note(format_args!(
+            "transitions and checkpoints: checked from the checkpoint at sequence {begun} on"
+        ));
+    }
     source.read(Seq::FIRST, source.last().0, &mut |record: Record<Event>| {
         if let Event::EngineStarted(started) = &record.event {
             catalog_seen = catalog_seen.max(started.catalog);
+        }
+        if record.seq <= begun {
+            return Ok(ControlFlow::Continue(()));
         }
         if let Err(error) = replay.apply(&record) {
             illegal = Some(error);
