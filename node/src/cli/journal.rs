@@ -243,6 +243,8 @@ pub(crate) struct ReplayArgs {
     /// Commands from a file, one a line; `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Option<PathBuf>,
+}
+
 const EXPORT_HELP: &str = "\
 The file holds every event, the times and sizes of jobs, and the words of errors. It holds no data of
 tables, no property of a repository, and no secret of a location. The file cannot be made for one

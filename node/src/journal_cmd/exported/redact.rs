@@ -86,6 +86,7 @@ fn texts(event: &mut Event, visit: &mut dyn FnMut(Text, &mut String)) {
     match event {
         // The cluster's id and the names of markers are made of random numbers, ids and hashes.
         Event::EngineStarted(_)
+        | Event::HistoryArchived(_)
         | Event::RepositoryDropped(_)
         | Event::StateEntered(_)
         | Event::TaskStarted(_)
