@@ -30,6 +30,36 @@ pub(crate) fn closed(error: io::Error) -> Failure {
     )
 }
 
+/// Whether anybody still reads stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Somebody may.
+    Here,
+    /// The other end of the pipe is closed.
+    Gone,
+}
+
+/// Waits for so many milliseconds, or until nobody reads stdout any more.
+pub(crate) fn wait(ms: u32) -> Reader {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let time = Timespec {
+        tv_sec: i64::from(ms / 1000),
+        tv_nsec: i64::from(ms % 1000) * 1_000_000,
+    };
+    let out = io::stdout();
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+    match poll(&mut watched, Some(&time)) {
+        Ok(_) if watched[0].revents().intersects(gone) => Reader::Gone,
+        Ok(_) => Reader::Here,
+        // A signal came early, or the system cannot say: the next write will tell.
+        Err(_) => {
+            std::thread::sleep(std::time::Duration::from_millis(u64::from(ms)));
+            Reader::Here
+        }
+    }
+}
+
 /// Writes a line to stderr; where that is closed there is nobody left to tell.
 pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");

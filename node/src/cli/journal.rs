@@ -20,6 +20,10 @@ pub(crate) enum JournalCommand {
     Verify(VerifyJournalArgs),
     /// Show the jobs as they stood, now or at a record or a time
     State(JournalStateArgs),
+    /// Say what changed between two points: jobs, states, tasks, bytes, errors, repositories
+    Diff(DiffArgs),
+    /// Print the last records, and with -f go on with those that a running process adds
+    Tail(TailArgs),
     /// Tell the story of one job: its states, what it waited for, failures, the slowest tasks
     Explain(ExplainArgs),
     /// Say what the next opening of the folder will do, and why; does nothing of it
@@ -243,6 +247,52 @@ pub(crate) struct ReplayArgs {
     /// Commands from a file, one a line; `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Option<PathBuf>,
+}
+
+const DIFF_HELP: &str = "\
+A and B are sequences or times; what happened after A and up to B is told. 0 is the beginning.
+
+Examples:
+  holdfast journal diff node1 120 180
+  holdfast journal diff node1 '2026-11-22 09:00:00' '2026-11-22 09:05:00'
+  holdfast journal diff --data-dir copy-of-node1 0 120 --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = DIFF_HELP)]
+#[command(override_usage = "holdfast journal diff [OPTIONS] <SOURCE|--data-dir <DIR>> <A> <B>")]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) operands: OperandArgs,
+    /// In words, or an object a change and line
+    #[arg(long, value_enum, default_value_t = ToolFormat::Table)]
+    pub(crate) format: ToolFormat,
+}
+
+const TAIL_HELP: &str = "\
+-f ends with Ctrl-C (130), when nobody reads any more (0), or with the record of --to (0). It goes on
+when the process that writes ends and when another opens the folder.
+
+Examples:
+  holdfast journal tail node1
+  holdfast journal tail -f node1
+  holdfast journal tail -f -n 0 node1 --kind TaskFailed --kind JobStopping --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = TAIL_HELP)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Go on with what is added
+    #[arg(short = 'f', long)]
+    pub(crate) follow: bool,
+    /// How many records to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
+    /// How records are printed
+    #[arg(long, value_enum, default_value_t = RecordFormat::Table)]
+    pub(crate) format: RecordFormat,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 const EXPORT_HELP: &str = "\

@@ -2,6 +2,7 @@
 //! opens no engine, takes no lock and changes nothing, so it works beside a running process and on
 //! a copy.
 
+mod diff;
 mod dump;
 mod explain;
 mod export;
@@ -14,6 +15,7 @@ mod recover;
 mod replay;
 mod source;
 mod state;
+mod tail;
 mod verify;
 mod views;
 
@@ -32,5 +34,7 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::Recover(args) => recover::run(&args),
         JournalCommand::Replay(args) => replay::run(&args),
         JournalCommand::Export(args) => export::run(&args),
+        JournalCommand::Tail(args) => tail::run(&args),
+        JournalCommand::Diff(args) => diff::run(&args),
     }
 }

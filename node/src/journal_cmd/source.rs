@@ -296,6 +296,49 @@ impl Source {
         }
     }
 
+    /// Takes in what a writer has added since; says whether bytes follow that are no whole record.
+    /// `None` where what is there now does not go on from what was read.
+    pub(crate) fn advance(&self) -> Option<bool> {
+        match &self.content {
+            Content::Journal(journal, ..) => match journal.advance() {
+                Ok(advanced) => Some(advanced.unfinished),
+                Err(error) => {
+                    log::debug!("the journal is opened anew: {error}");
+                    None
+                }
+            },
+            Content::Export(_) => Some(false),
+        }
+    }
+
+    /// Opens the same path again; it must still be the journal that was read to `seen`.
+    ///
+    /// # Errors
+    /// As [`open`](Source::open); damage, and another journal in the place of this one.
+    pub(crate) fn reopen(&mut self, seen: (Seq, FrameHash)) -> Result<(), Failure> {
+        let again = Self::open(&self.path)?;
+        let mut found = None;
+        again.read(seen.0, seen.0, &mut |record| {
+            found = Some(record.hash);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if seen.0 > Seq::ZERO && found != Some(seen.1) {
+            again.conclude()?;
+            return Err(Failure::failed(
+                "JOURNAL_REPLACED",
+                format!(
+                    "'{}' no longer holds the journal that was read to sequence {}: another took \
+                     its place",
+                    self.path.display(),
+                    seen.0
+                ),
+            ));
+        }
+        again.conclude()?;
+        *self = again;
+        Ok(())
+    }
+
     /// Whether a process has the folder open now.
     pub(crate) fn is_live(&self) -> bool {
         folder::is_held(&self.path) || folder::is_held(&journal_of(&self.path))
