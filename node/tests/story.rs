@@ -1,4 +1,4 @@
-//! `journal explain`: what it says of real jobs, and of what is not there.
+//! `journal explain` and `journal timeline`: what they say of real jobs, and of what is not there.
 
 #![allow(
     clippy::unwrap_used,
@@ -154,4 +154,63 @@ fn what_cannot_be_explained_is_said() {
     world
         .run(&["journal", "explain", "absent", "1"])
         .refused(1, "JOURNAL_NOT_FOUND");
+}
+
+#[test]
+fn a_timeline_is_written_as_a_trace_and_as_a_page() {
+    let world = World::new();
+    world.shop(200_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    let job = job_of(&world, "SHOW BACKUP FROM shop");
+    let draw = ["journal", "timeline", "node", &job];
+    let files = ["--chrome", "job.json", "--html", "job.html"];
+    let run = world.run(&[&draw[..], &files].concat()).ok();
+    assert!(
+        run.out.is_empty() && run.err.contains("job.html: "),
+        "{run:#?}"
+    );
+    let trace = std::fs::read(world.path("job.json")).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().len() > 20);
+    let page = std::fs::read_to_string(world.path("job.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("&#39;monday&#39;"));
+    assert!(
+        page.contains("UPLOADING") && page.contains("backend 1"),
+        "{page}"
+    );
+    let stdout = world.run(&[&draw[..], &["--html", "-"]].concat()).ok();
+    assert_eq!(stdout.out, page);
+    let early = world
+        .run(&[&draw[..], &["--at", "5", "--html", "-"]].concat())
+        .ok();
+    assert!(!early.out.contains("UPLOADING") && early.out.contains("PENDING"));
+}
+
+#[test]
+fn a_timeline_of_nothing_is_refused() {
+    let world = World::new();
+    world.sql("SHOW BACKENDS").ok();
+    let nothing = world.run(&["journal", "timeline", "node", "10002"]);
+    assert_eq!(nothing.code, 2, "{nothing:#?}");
+    assert!(
+        nothing.err.contains("give --chrome FILE, --html FILE"),
+        "{nothing:#?}"
+    );
+    world
+        .run(&["journal", "timeline", "node", "10002", "--html", "x.html"])
+        .refused(1, "JOB_NOT_FOUND");
+    assert!(!world.path("x.html").exists());
+    world.shop(1_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    let job = job_of(&world, "SHOW BACKUP FROM shop");
+    world
+        .run(&[
+            "journal",
+            "timeline",
+            "node",
+            &job,
+            "--html",
+            "absent/x.html",
+        ])
+        .refused(1, "IO_ERROR");
 }

@@ -11,6 +11,7 @@ mod line;
 mod model;
 mod phrases;
 mod records;
+mod timeline;
 mod work;
 
 pub use figures::{bytes, count, duration};
@@ -20,6 +21,7 @@ pub use model::{
     TROUBLES, TimeSpent, TroubleStory, WorkStory,
 };
 pub use records::{JobRecord, JobRecords, words};
+pub use timeline::{BackendRows, Drawing, Mark, MarkKind, Slice, StateSpan, Timeline};
 
 #[cfg(test)]
 mod tape;

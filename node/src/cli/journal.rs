@@ -32,6 +32,8 @@ pub(crate) enum JournalCommand {
     Replay(ReplayArgs),
     /// Write the events into one compressed file without secrets, which all commands here read
     Export(ExportJournalArgs),
+    /// Draw one job: its states, the tasks of each backend, throughput and errors
+    Timeline(TimelineArgs),
 }
 
 /// What a command reads: exactly one of both.
@@ -319,6 +321,30 @@ pub(crate) struct ExportJournalArgs {
     /// Replace names by pseudonyms, the same for the same name
     #[arg(long)]
     pub(crate) anonymize: bool,
+}
+
+const TIMELINE_HELP: &str = "\
+The trace opens in https://ui.perfetto.dev or chrome://tracing, the page in any browser, also
+without a network.
+
+Examples:
+  holdfast journal timeline node1 10002 --html job.html
+  holdfast journal timeline copy-of-node1 10002 --chrome job.json --html job.html";
+
+#[derive(Debug, Args)]
+#[command(after_help = TIMELINE_HELP, override_usage = "holdfast journal timeline [OPTIONS] <SOURCE> <JOB>")]
+pub(crate) struct TimelineArgs {
+    #[command(flatten)]
+    pub(crate) operands: OperandArgs,
+    /// Write a Chrome trace, for Perfetto; `-` for stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chrome: Option<PathBuf>,
+    /// Write a page that needs nothing else; `-` for stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Draw it as it stood after this record or at this time [default: the last there is]
+    #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
+    pub(crate) at: Option<Point>,
 }
 
 /// How tools print.

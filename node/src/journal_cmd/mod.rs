@@ -16,6 +16,7 @@ mod replay;
 mod source;
 mod state;
 mod tail;
+mod timeline;
 mod verify;
 mod views;
 
@@ -36,5 +37,6 @@ pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
         JournalCommand::Export(args) => export::run(&args),
         JournalCommand::Tail(args) => tail::run(&args),
         JournalCommand::Diff(args) => diff::run(&args),
+        JournalCommand::Timeline(args) => timeline::run(&args),
     }
 }
