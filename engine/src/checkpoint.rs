@@ -119,7 +119,7 @@ pub(crate) fn latest(journal: &dyn Journal<Event>) -> Option<(State, Seq)> {
 
 /// Keeps the state as of `at`; a failure costs time at the next opening and nothing else, so it is
 /// only told.
-fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
+pub(crate) fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
     let kept = encode(state, at).and_then(|bytes| {
         journal
             .checkpoint(at, PROJECTION, &bytes)

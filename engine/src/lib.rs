@@ -92,7 +92,7 @@ pub use order::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use replay::Replay;
-pub use retention::{Archiving, HistoryRequest, Retention};
+pub use retention::{Archiving, HistoryRequest, Retention, archive_journal};
 pub use seams::{BlobError, Blobs, Brokers, Clock, Entropy, Executor, Now, Vault};
 pub use spec::{
     BackupRequest, BackupSpec, Clean, DEFAULT_TIMEOUT_SECONDS, JobKind, MIN_TIMEOUT_SECONDS,

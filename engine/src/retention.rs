@@ -15,6 +15,7 @@ use crate::core::{Answer, Asked};
 use crate::decide::Input;
 use crate::event::{Event, HistoryArchived};
 use crate::ids::JobId;
+use crate::opening::{OpenError, Opened, replayed};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::seams::Now;
 use crate::state::State;
@@ -391,6 +392,47 @@ fn act(
         automatic,
     };
     Ok((moved, archive))
+}
+
+/// Archives in a journal that no engine has open, as [`Engine::archive`](crate::Engine::archive) does; no job is resumed.
+/// `now_ms` is the wall clock, ms since the epoch.
+///
+/// # Errors
+/// Where the journal holds no state, an event that could not have followed, or cannot be written.
+pub fn archive_journal(
+    journal: &dyn Journal<Event>,
+    request: &HistoryRequest,
+    now_ms: u64,
+) -> Result<Archiving, OpenError> {
+    let Opened { mut state, at, .. } = replayed(journal).map_err(OpenError::damaged)?;
+    let request = HistoryRequest {
+        ended_before_ms: request.ended_before_ms.min(now_ms),
+        ..*request
+    };
+    let now = Now {
+        wall_ms: now_ms,
+        mono_ms: state.last_mono_ms,
+    };
+    let acted = act(journal, &state, at, (request, false), now);
+    let (moved, archive) = acted.map_err(OpenError::environment)?;
+    let mut done = Archiving {
+        jobs: 0,
+        first_job: JobId(0),
+        last_job: JobId(0),
+        archive,
+        first_event: moved.first_event.get(),
+    };
+    if let Some(event) = moved.event(&state) {
+        (done.jobs, done.first_job, done.last_job) =
+            (event.jobs, JobId(event.first_job), JobId(event.last_job));
+        let event = Event::from(event);
+        state.apply(now_ms, &event).map_err(OpenError::damaged)?;
+        let appended = journal
+            .append(&[event], now_ms)
+            .map_err(OpenError::environment)?;
+        checkpoint::keep(journal, &state, appended.last);
+    }
+    Ok(done)
 }
 
 /// The first event in the log of the oldest job that stays; ids are given in the order of submission.

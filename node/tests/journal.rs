@@ -725,3 +725,60 @@ fn tail_tells_when_another_journal_takes_the_place_of_the_one_it_follows() {
         "{err}"
     );
 }
+
+#[test]
+fn archiving_moves_ended_jobs_and_their_events_and_the_tools_read_both_as_one() {
+    let world = lived();
+    let all = dumped(&world, "node", &[]);
+    let dry = journal(
+        &world,
+        &["archive", "node", "--older-than", "0s", "--dry-run"],
+    )
+    .ok();
+    assert!(dry.out.contains("2 jobs"), "{}", dry.out);
+    assert_eq!(
+        dumped(&world, "node", &[]),
+        all,
+        "a dry run changes nothing"
+    );
+    let none = journal(&world, &["archive", "node", "--older-than", "1d"]).ok();
+    assert!(none.out.contains("no job ended before"), "{}", none.out);
+    assert_eq!(dumped(&world, "node", &[]), all);
+
+    let done = journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    assert!(done.out.contains("2 jobs"), "{}", done.out);
+    let moved = format!("{} events (1 to {})", all.len(), all.len());
+    assert!(done.out.contains(&moved), "{}", done.out);
+    let after = dumped(&world, "node", &[]);
+    assert_eq!(after[..all.len()], all[..], "the archive is read first");
+    assert_eq!(after[all.len()]["kind"], "HistoryArchived");
+    assert!(
+        !world
+            .sql("SHOW BACKUP FROM shop")
+            .ok()
+            .out
+            .contains("monday")
+    );
+    journal(&world, &["verify", "node"]).ok();
+    // The label is still taken, and a new backup runs.
+    world.sql("BACKUP SNAPSHOT shop.tuesday TO r").ok();
+
+    let folder = world.path("node/journal/archive");
+    std::fs::rename(&folder, world.path("away")).unwrap();
+    let told = journal(&world, &["dump", "node", "--format", "json"]).ok();
+    assert!(told.err.contains("records before sequence"), "{}", told.err);
+    assert!(objects(&told.out).len() > 1);
+    journal(&world, &["state", "node"]).ok();
+    world.sql("SHOW BACKUP FROM shop").ok();
+}
+
+#[test]
+fn archiving_is_refused_while_a_process_has_the_folder_open_and_without_an_age() {
+    let world = lived();
+    let held = std::fs::File::open(world.path("node/lock")).unwrap();
+    held.lock().unwrap();
+    journal(&world, &["archive", "node", "--older-than", "0s"]).refused(3, "FOLDER_IN_USE");
+    drop(held);
+    let usage = journal(&world, &["archive", "node"]);
+    assert_eq!(usage.code, 2, "{}", usage.err);
+}

@@ -34,6 +34,8 @@ pub(crate) enum JournalCommand {
     Export(ExportJournalArgs),
     /// Draw one job: its states, the tasks of each backend, throughput and errors
     Timeline(TimelineArgs),
+    /// Move jobs that ended long ago out of SHOW and their events into a compressed archive
+    Archive(ArchiveArgs),
 }
 
 /// What a command reads: exactly one of both.
@@ -345,6 +347,44 @@ pub(crate) struct TimelineArgs {
     /// Draw it as it stood after this record or at this time [default: the last there is]
     #[arg(long, value_name = "SEQ|TIME", value_parser = Point::parse)]
     pub(crate) at: Option<Point>,
+}
+
+const ARCHIVE_HELP: &str = "\
+Jobs that run, that ended later, and repositories stay. Events move in whole segments of the log, those
+before the first event of the oldest job that stays; the rest moves with a later act. The archive stays
+in the folder's journal/archive/ and may be copied elsewhere; keep it at hand for an upgrade.
+Exits with 3 where a process has the folder open.
+
+Examples:
+  holdfast journal archive node1 --older-than 30d
+  holdfast journal archive node1 --older-than 12h --keep-last 100 --dry-run
+  holdfast journal archive --data-dir node1 --before '2026-11-01 00:00:00'";
+
+#[derive(Debug, Args)]
+#[command(after_help = ARCHIVE_HELP)]
+pub(crate) struct ArchiveArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) age: AgeArgs,
+    /// So many of the newest ended jobs stay however old they are
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_last: u64,
+    /// Only say which jobs would leave
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// How old a job must be to leave: exactly one of both.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct AgeArgs {
+    /// Jobs that ended longer ago than this, such as 90s, 30m, 12h, 7d or 4w
+    #[arg(long, value_name = "DURATION", value_parser = crate::journal_cmd::parse_duration)]
+    pub(crate) older_than: Option<u64>,
+    /// Jobs that ended before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) before: Option<u64>,
 }
 
 /// How tools print.

@@ -1,7 +1,8 @@
 //! `holdfast journal`: the flight recorder. Every command reads events from a [`source::Source`],
 //! opens no engine, takes no lock and changes nothing, so it works beside a running process and on
-//! a copy.
+//! a copy. Only `archive` changes a folder, which then nobody may have open.
 
+mod archive;
 mod diff;
 mod dump;
 mod explain;
@@ -20,6 +21,7 @@ mod timeline;
 mod verify;
 mod views;
 
+pub(crate) use archive::parse_duration;
 pub(crate) use point::{Point, parse_time};
 
 use crate::cli::JournalCommand;
@@ -28,6 +30,7 @@ use crate::exit::{Exit, Failure};
 /// Runs the command.
 pub(crate) fn run(command: JournalCommand) -> Result<Exit, Failure> {
     match command {
+        JournalCommand::Archive(args) => archive::run(&args),
         JournalCommand::Dump(args) => dump::run(&args),
         JournalCommand::Verify(args) => verify::run(&args),
         JournalCommand::State(args) => state::run(&args),

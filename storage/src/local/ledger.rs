@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use holdfast_journal::{ErrorKind as JournalKind, Journal, Seq, replay};
+use holdfast_journal::{ArchiveRequest, ErrorKind as JournalKind, Journal, Seq, replay};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::events::CatalogEvent;
@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind};
 const PROJECTION: &str = "catalog-1";
 /// After this many events the state is kept beside the log, so that opening replays few of them.
 const CHECKPOINT_EVERY: u64 = 8192;
+/// So many times [`CHECKPOINT_EVERY`] events stay in the log when older ones are archived, which is done once there are
+/// twice as many: nothing needs them but whoever wants to see what happened.
+const LOG_CHECKPOINTS: u64 = 4;
 
 pub(crate) struct Ledger {
     journal: Arc<dyn Journal<CatalogEvent>>,
@@ -27,11 +30,19 @@ pub(crate) struct Ledger {
     next_id: AtomicU64,
     /// A change failed in a way that leaves open whether it is in the log.
     in_doubt: AtomicBool,
+    /// Events between two checkpoints.
+    every: u64,
 }
 
 impl Ledger {
-    /// Brings the state up from the newest checkpoint and the events after it.
+    /// Brings the state up from the newest checkpoint and the events after it; without one from every event, the
+    /// archived ones first.
     pub(crate) fn open(journal: Arc<dyn Journal<CatalogEvent>>) -> Result<Self, Error> {
+        Self::open_sized(journal, CHECKPOINT_EVERY)
+    }
+
+    /// As [`open`](Ledger::open), with a checkpoint after every so many events.
+    fn open_sized(journal: Arc<dyn Journal<CatalogEvent>>, every: u64) -> Result<Self, Error> {
         let mut state = State::new();
         let mut kept = 0;
         if let Some(checkpoint) = journal
@@ -59,6 +70,7 @@ impl Ledger {
             writer: Mutex::new(kept),
             next_id,
             in_doubt: AtomicBool::new(false),
+            every,
         })
     }
 
@@ -102,7 +114,7 @@ impl Ledger {
             }
             std::mem::take(&mut state.freed)
         };
-        if appended.last.get().saturating_sub(*kept) >= CHECKPOINT_EVERY {
+        if appended.last.get().saturating_sub(*kept) >= self.every {
             self.checkpoint(&mut kept);
         }
         Ok((answer, freed))
@@ -125,8 +137,34 @@ impl Ledger {
             done.map_err(|e| e.to_string())
         });
         match result {
-            Ok(()) => *kept = position,
+            Ok(()) => {
+                *kept = position;
+                self.bound(position);
+            }
             Err(e) => log::warn!("no checkpoint of the catalog at {position}: {e}"),
+        }
+    }
+
+    /// Lets the log hold no more than a few checkpoints' worth of events: begins a segment at each checkpoint and moves the
+    /// oldest into an archive. Failing costs only space; the next checkpoint tries again.
+    fn bound(&self, position: u64) {
+        let kept = LOG_CHECKPOINTS * self.every;
+        let events = position.saturating_sub(self.journal.first().get());
+        let bounded = self.journal.roll().and_then(|()| {
+            if events < 2 * kept {
+                return Ok(None);
+            }
+            self.journal.archive(&ArchiveRequest {
+                before: Seq(position - kept),
+                projection: PROJECTION,
+                description: b"events of a storage's catalog",
+                at_ms: now_ms(),
+            })
+        });
+        match bounded {
+            Ok(Some(info)) => log::debug!("catalog events to {} moved to {}", info.last, info.file),
+            Ok(None) => {}
+            Err(e) => log::warn!("old events of the catalog stay in its log: {e}"),
         }
     }
 
@@ -140,7 +178,7 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         let position = self.state.read().position;
         let mut kept = *self.writer.lock();
-        if position.saturating_sub(kept) >= CHECKPOINT_EVERY / 32 {
+        if position.saturating_sub(kept) >= self.every / 32 {
             self.checkpoint(&mut kept);
         }
     }
@@ -172,7 +210,9 @@ pub(crate) fn from_journal(e: holdfast_journal::Error) -> Error {
     let kind = match e.kind() {
         JournalKind::Locked => ErrorKind::Locked,
         JournalKind::Full => ErrorKind::Full,
-        JournalKind::Damaged
+        // Archived events that are needed and not there.
+        JournalKind::NotFound
+        | JournalKind::Damaged
         | JournalKind::Foreign
         | JournalKind::NewerFormat
         | JournalKind::Rejected => ErrorKind::Damaged,
@@ -181,3 +221,6 @@ pub(crate) fn from_journal(e: holdfast_journal::Error) -> Error {
     };
     Error::new(kind, format!("catalog: {e}"))
 }
+
+#[cfg(test)]
+mod tests;
