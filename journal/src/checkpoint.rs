@@ -5,7 +5,7 @@
 //! can be replayed. It is a witness, though: one that knows more than the log says that the log
 //! lost its end.
 
-use std::io;
+use std::{io, ops::ControlFlow};
 
 use crate::{
     anchor::Anchor,
@@ -200,7 +200,8 @@ pub(crate) fn latest(
     Ok(None)
 }
 
-/// Every checkpoint of a projection that is kept and reaches no further than the log, oldest first.
+/// Every checkpoint of a projection that is kept and reaches no further than the log, oldest first; one whose
+/// record is in an archive that is not at hand cannot be compared and is left out.
 pub(crate) fn all(reader: &Reader, family: u32, projection: &str) -> Result<Vec<Kept>, Error> {
     check_name(projection)?;
     let disk = &**reader.disk();
@@ -210,7 +211,8 @@ pub(crate) fn all(reader: &Reader, family: u32, projection: &str) -> Result<Vec<
             continue;
         };
         let content = match load(disk, family, &name) {
-            Ok(found) if reader.hash_at(found.seq)? == Some(found.hash) => Ok(found),
+            Ok(found) if hash_in_history(reader, found.seq)?.is_none() => continue,
+            Ok(found) if hash_in_history(reader, found.seq)? == Some(found.hash) => Ok(found),
             Ok(_) => Err(Error::damaged(format!(
                 "checkpoint {name} is not used: it disagrees with the log"
             ))),
@@ -255,6 +257,23 @@ pub(crate) fn hold(
 /// The name of the checkpoint that an anchor names.
 pub(crate) fn anchored_name(anchor: &Anchor) -> String {
     file_name(&anchor.projection, anchor.checkpoint)
+}
+
+/// The chain hash at a record of the log or of the archives at hand.
+fn hash_in_history(reader: &Reader, seq: Seq) -> Result<Option<FrameHash>, Error> {
+    if let Some(hash) = reader.hash_at(seq)? {
+        return Ok(Some(hash));
+    }
+    let mut hash = None;
+    let read = reader.history(seq, seq, &mut |raw| {
+        hash = Some(raw.head.hash);
+        Ok(ControlFlow::Break(()))
+    });
+    match read {
+        // Not at hand, or not whole; whoever reads the archive is told.
+        Err(error) if error.kind() != ErrorKind::Io => Ok(None),
+        outcome => outcome.map(|()| hash),
+    }
 }
 
 /// The checkpoint that has seen most of the log: its name and sequence. Only whole ones count.

@@ -56,6 +56,12 @@ impl Failure {
         }
     }
 
+    /// The words alone, without number, state and symbol.
+    pub(crate) fn words(&self) -> &str {
+        let text = self.text.as_deref().unwrap_or_default();
+        text.split_once("] ").map_or(text, |(_, words)| words)
+    }
+
     /// A failed statement or command.
     pub(crate) fn failed(symbol: &str, text: impl fmt::Display) -> Self {
         Self::new(Exit::Failed, symbol, text)

@@ -782,3 +782,89 @@ fn archiving_is_refused_while_a_process_has_the_folder_open_and_without_an_age()
     let usage = journal(&world, &["archive", "node"]);
     assert_eq!(usage.code, 2, "{}", usage.err);
 }
+
+/// Moves the whole log of data folder `node` into an archive.
+fn archive(world: &World) {
+    use holdfast_engine::Event;
+    use holdfast_journal::{ArchiveRequest, FileJournal, Journal, Options};
+    let folder = world.path("node/journal");
+    let (journal, _) = FileJournal::<Event>::open(folder, Options::default()).unwrap();
+    let before = journal.position().0.next();
+    journal.roll().unwrap();
+    let request = ArchiveRequest {
+        before,
+        projection: holdfast_engine::Replay::CHECKPOINTS,
+        description: b"{}",
+        at_ms: 0,
+    };
+    journal.archive(&request).unwrap().expect("an archive");
+}
+
+#[test]
+fn archived_records_are_read_before_those_of_the_log() {
+    let world = lived();
+    let expected = shown(&world, "node");
+    let all = dumped(&world, "node", &[]);
+    archive(&world);
+    assert_eq!(shown(&world, "node"), expected);
+    // The log goes on behind the archive.
+    world.sql("BACKUP SNAPSHOT shop.tuesday TO r").ok();
+    let more = dumped(&world, "node", &[]);
+    assert_eq!(more[..all.len()], all);
+    assert!(more.len() > all.len());
+    let tail = journal(&world, &["tail", "node", "-n", "99999", "--format", "json"]).ok();
+    assert_eq!(objects(&tail.out), more);
+    journal(&world, &["export", "node", "--to", "file"]).ok();
+    assert_eq!(shown(&world, "file"), shown(&world, "node"));
+    let verify = journal(&world, &["verify", "file"]).ok();
+    assert!(verify.err.contains("1 taken as recorded"), "{verify:#?}");
+    let words = |source| {
+        journal(&world, &["diff", source, "0", "2999-01-01"])
+            .ok()
+            .out
+    };
+    assert_eq!(words("file"), words("node"));
+}
+
+#[test]
+fn without_its_archives_a_journal_is_told_from_its_oldest_checkpoint_on() {
+    let world = lived();
+    let end = dumped(&world, "node", &[]).len();
+    let state = journal(&world, &["state", "node"]).ok().out;
+    archive(&world);
+    world.sql("SHOW BACKENDS").ok();
+    let archives = world.path("node/journal/archive");
+    let file = std::fs::read_dir(&archives)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let away = world.path("away");
+    std::fs::rename(file.path(), &away).unwrap();
+    let dump = journal(&world, &["dump", "node", "--format", "json"]).ok();
+    assert_eq!(objects(&dump.out)[0]["seq"], end + 1);
+    assert!(
+        dump.err
+            .contains(&format!("before sequence {} are not here", end + 1)),
+        "{dump:#?}"
+    );
+    assert_eq!(journal(&world, &["state", "node"]).ok().out, state);
+    let verify = journal(&world, &["verify", "node"]).ok();
+    assert!(
+        verify.err.contains("checked from the checkpoint"),
+        "{verify:#?}"
+    );
+    journal(&world, &["state", "node", "--at", "3"]).refused(1, "RECORDS_NOT_HERE");
+    journal(&world, &["export", "node", "--to", "file"]).refused(1, "RECORDS_NOT_HERE");
+    assert!(!world.path("file").exists());
+    // A damaged archive is a finding.
+    let mut bytes = std::fs::read(&away).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file.path(), bytes).unwrap();
+    let verify = journal(&world, &["verify", "node"]).refused(4, "JOURNAL_DAMAGED");
+    assert!(
+        verify.out.contains("archive: ") || verify.out.contains("journal: "),
+        "{verify:#?}"
+    );
+}

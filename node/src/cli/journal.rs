@@ -16,9 +16,9 @@ use crate::journal_cmd::{Point, parse_time};
 pub(crate) enum JournalCommand {
     /// Print every record: sequence, time, stream, kind, fields
     Dump(DumpArgs),
-    /// Prove the journal whole: chain, order, every transition, the index; exit 4 where it is not
+    /// Prove the journal whole: chain, order, transitions, checkpoints, archives, index, catalog
     Verify(VerifyJournalArgs),
-    /// Show the jobs as they stood, now or at a record or a time
+    /// Show jobs and repositories as they stood, now or at a record or a time
     State(JournalStateArgs),
     /// Say what changed between two points: jobs, states, tasks, bytes, errors, repositories
     Diff(DiffArgs),
@@ -151,6 +151,8 @@ pub(crate) struct DumpArgs {
 }
 
 const VERIFY_HELP: &str = "\
+One finding a line; exit 4 where there is one. What was checked, and how far, goes to stderr.
+
 Examples:
   holdfast journal verify node1
   holdfast journal verify copy-of-node1 --format json";

@@ -51,7 +51,7 @@ pub(super) fn run(args: &VerifyJournalArgs) -> Result<Exit, Failure> {
     let mut findings = Findings::default();
     match Source::open(&path) {
         Ok(source) => verify(&source, &mut findings)?,
-        Err(failure) if failure.exit == Exit::Damage => findings.add("journal", failure),
+        Err(failure) if failure.exit == Exit::Damage => findings.add("journal", failure.words()),
         Err(failure) => return Err(failure),
     }
     findings.print(args.format)?;
@@ -130,7 +130,7 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
             "transitions and checkpoints: checked from the checkpoint at sequence {begun} on"
         ));
     }
-    source.read(Seq::FIRST, source.last().0, &mut |record: Record<Event>| {
+    let read = source.read(Seq::FIRST, source.last().0, &mut |record: Record<Event>| {
         if let Event::EngineStarted(started) = &record.event {
             catalog_seen = catalog_seen.max(started.catalog);
         }
@@ -143,12 +143,22 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
         }
         beside.passed(&mut replay, &record, findings);
         Ok(ControlFlow::Continue(()))
-    })?;
+    });
+    damage(read, findings)?;
     match illegal {
         Some(error) => findings.add("journal", error),
         None => beside.ended(&mut replay, findings),
     }
     Ok(catalog_seen)
+}
+
+/// Damage found while reading is a finding, all else ends the command.
+fn damage(read: Result<(), Failure>, findings: &mut Findings) -> Result<(), Failure> {
+    match read {
+        Err(failure) if failure.exit == Exit::Damage => findings.add("journal", failure.words()),
+        other => return other,
+    }
+    Ok(())
 }
 
 /// The links of an exported file's chain: a link is proved where the event is as the journal held
