@@ -868,3 +868,32 @@ fn without_its_archives_a_journal_is_told_from_its_oldest_checkpoint_on() {
         "{verify:#?}"
     );
 }
+
+#[test]
+fn an_exported_file_of_format_1_is_read_for_ever() {
+    let world = World::new();
+    let golden = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/golden/format-1.hfexport"
+    );
+    let verify = journal(&world, &["verify", golden]).ok();
+    for proved in [
+        "184 links proved; 8 taken as recorded",
+        "chain hash d17097186af6efc1c26edf48180da55b237a175354014c80da727506614c46de",
+        "seal: 0be55d5e338e18145447559e6831650bd459c07d366e60a364f1f00df85159ee",
+    ] {
+        assert!(verify.err.contains(proved), "{proved}: {verify:#?}");
+    }
+    let dump = dumped(&world, golden, &[]);
+    assert_eq!(dump.len(), 192);
+    let fields: Vec<&Value> = dump.iter().map(|record| &record["fields"]).collect();
+    let whole = blake3::hash(serde_json::to_string(&fields).unwrap().as_bytes());
+    assert_eq!(
+        whole.to_hex().as_str(),
+        "64383ca1e09750d8dc58004f1a093059e2e1e0cf146456dee57bd92ed1e3ff0c"
+    );
+    let state = journal(&world, &["state", golden, "--format", "json"])
+        .ok()
+        .sets();
+    assert_eq!((state[0].len(), state[1].len(), state[2].len()), (5, 1, 1));
+}
