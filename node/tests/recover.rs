@@ -290,3 +290,24 @@ fn beside_a_running_process_it_says_that_one_is_there() {
     );
     assert!(words.out.contains("goes on"), "{words:#?}");
 }
+
+#[test]
+fn an_exported_file_says_the_same_of_the_jobs_as_the_folder() {
+    let world = killed_while_uploading();
+    world
+        .run(&["journal", "export", "node", "--to", "ticket.hfexport"])
+        .ok();
+    let at = ["--opened-at", "2999-01-01 00:00:00", "--format", "json"];
+    let args = ["journal", "recover", "--dry-run", "ticket.hfexport"];
+    let exported = world.run(&[&args[..], &at].concat()).ok();
+    let exported: Value = serde_json::from_str(&exported.out).unwrap();
+    let folder = foretold(&world, &["--opened-at", "2999-01-01 00:00:00"]);
+    assert_eq!(exported["opening"], folder["opening"]);
+    assert_eq!(exported["journal"]["cases"], Value::Null);
+    let words = world.run(&args).ok();
+    assert!(
+        words.out.contains("Journal: exported up to record"),
+        "{words:#?}"
+    );
+    assert!(words.out.contains("none here, not checked"), "{words:#?}");
+}

@@ -59,9 +59,11 @@ pub(super) fn run(args: &RecoverArgs) -> Result<Exit, Failure> {
 
 /// What the next opening meets, part by part, in the order in which it meets it.
 struct Outlook {
-    report: OpenReport,
+    /// What was found in the log; `None` for an exported file, which has none.
+    report: Option<OpenReport>,
+    records: Seq,
     refusal: Option<String>,
-    index: String,
+    index: Option<String>,
     catalog: Catalog,
     seen: CatalogPosition,
     now: Now,
@@ -83,24 +85,15 @@ enum Catalog {
 
 impl Outlook {
     fn of(source: &Source, path: &Path, now: Now) -> Result<Self, Failure> {
-        let Some((journal, report)) = source.journal() else {
-            return Err(Failure::failed(
-                "NOT_A_FOLDER",
-                format!(
-                    "'{}' is an exported file, which no program opens to go on with its jobs; \
-                     `holdfast journal state` shows where they stood",
-                    path.display()
-                ),
-            ));
-        };
         let (mut replay, _) = source.replay(source.last().0)?;
         let catalog = Catalog::of(path);
         let seen = replay.catalog();
         let jobs = replay.views().jobs.size();
         let mut outlook = Self {
-            report: report.clone(),
+            report: source.journal().map(|(_, report)| report.clone()),
+            records: source.last().0,
             refusal: source.refusal().map(ToString::to_string),
-            index: index(journal),
+            index: source.journal().map(|(journal, _)| index(journal)),
             seen,
             catalog,
             now,
@@ -139,7 +132,9 @@ impl Outlook {
         for line in self.journal_lines() {
             let _ = writeln!(text, "Journal: {line}");
         }
-        let _ = writeln!(text, "Index: {}", self.index);
+        if let Some(index) = &self.index {
+            let _ = writeln!(text, "Index: {index}");
+        }
         let _ = writeln!(text, "Catalog: {}", self.catalog_line());
         if let Some(refusal) = &self.refusal {
             let _ = writeln!(text, "\nThe next opening refuses: {refusal}");
@@ -155,13 +150,19 @@ impl Outlook {
 
     fn journal_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for case in &self.report.cases {
+        let Some(report) = &self.report else {
+            return vec![format!(
+                "exported up to record {}; what an opening finds in the node's own log is not known",
+                self.records
+            )];
+        };
+        for case in &report.cases {
             let does = match case.answer() {
                 Answer::GoOn => "nothing to mend".to_owned(),
                 Answer::Cut => format!(
                     "{} cut{}",
-                    count(self.report.cut_bytes, "byte"),
-                    match &self.report.cut_at {
+                    count(report.cut_bytes, "byte"),
+                    match &report.cut_at {
                         Some(place) => format!(" at {place}"),
                         None => String::new(),
                     }
@@ -174,8 +175,8 @@ impl Outlook {
         }
         lines.push(format!(
             "{} whole, in {}",
-            count(self.report.records, "record"),
-            count(self.report.segments, "segment")
+            count(report.records, "record"),
+            count(report.segments, "segment")
         ));
         lines
     }
@@ -219,14 +220,12 @@ impl Outlook {
         for job in &opening.jobs {
             job_lines(job, text);
         }
-        let _ = writeln!(
-            text,
-            "\n{} over and is not touched.",
-            match self.ended {
-                1 => "1 job is".to_owned(),
-                jobs => format!("{jobs} jobs are each"),
-            }
-        );
+        let over = match self.ended {
+            0 => "No job is over yet.".to_owned(),
+            1 => "1 job is over and is not touched.".to_owned(),
+            jobs => format!("{jobs} jobs are over and are not touched."),
+        };
+        let _ = writeln!(text, "\n{over}");
         text.push_str(
             "What the storage still holds for jobs that are over (pins, local snapshots, staging) \
              is removed.\n",
@@ -249,12 +248,13 @@ impl Outlook {
             let kinds: Vec<_> = opening.events.iter().map(Event::kind_name).collect();
             json!({"epoch": opening.epoch, "events": kinds, "jobs": opening.jobs})
         });
+        let report = self.report.as_ref();
         json!({
             "journal": {
-                "records": self.report.records,
-                "cases": self.report.cases.iter().map(case).collect::<Vec<_>>(),
-                "cut_bytes": self.report.cut_bytes,
-                "cut_at": self.report.cut_at,
+                "records": self.records,
+                "cases": report.map(|report| report.cases.iter().map(case).collect::<Vec<_>>()),
+                "cut_bytes": report.map(|report| report.cut_bytes),
+                "cut_at": report.and_then(|report| report.cut_at.clone()),
             },
             "index": self.index,
             "catalog": {"stands_at": catalog, "seen_at": self.seen.0},
