@@ -95,7 +95,7 @@ impl Engine {
             opened,
             registry,
             published,
-        } = prepare(&parts)?;
+        } = prepare(&parts, Writing::Beside)?;
         Self::start(parts, opened, registry, published)
     }
 

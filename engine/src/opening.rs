@@ -4,10 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use holdfast_journal::{Error, ErrorKind, Journal, Seq, replay};
+use holdfast_journal::{Error, ErrorKind, Journal, Seq, replay, replay_ahead};
 use holdfast_storage::{CatalogPosition, OpId};
 
-use crate::checkpoint;
+use crate::checkpoint::{self, Writing};
 use crate::decide::{Input, decide};
 use crate::engine::Parts;
 use crate::event::Event;
@@ -67,9 +67,18 @@ pub(crate) struct Opened {
 /// # Errors
 /// What reading every event reports; an event that cannot follow is `Rejected`.
 pub(crate) fn replayed(journal: &dyn Journal<Event>) -> Result<Opened, Error> {
+    replayed_by(journal, Writing::Inline)
+}
+
+/// As [`replayed`], with a thread that reads ahead, or on the caller's alone: the state is the same.
+pub(crate) fn replayed_by(journal: &dyn Journal<Event>, by: Writing) -> Result<Opened, Error> {
+    let replay = |projection: &mut Replay| match by {
+        Writing::Beside => replay_ahead(journal, projection),
+        Writing::Inline => replay(journal, projection),
+    };
     if let Some((state, kept)) = checkpoint::latest(journal) {
         let mut projection = Replay::after(state, kept);
-        match replay(journal, &mut projection) {
+        match replay(&mut projection) {
             Ok(at) => {
                 log::debug!("replayed from event {} to event {at}", kept.next());
                 let state = projection.into_state();
@@ -81,7 +90,7 @@ pub(crate) fn replayed(journal: &dyn Journal<Event>) -> Result<Opened, Error> {
         }
     }
     let mut projection = Replay::new();
-    let at = replay(journal, &mut projection).map_err(|e| no_beginning(journal, e))?;
+    let at = replay(&mut projection).map_err(|e| no_beginning(journal, e))?;
     log::debug!("replayed from event {} to event {at}", Seq::FIRST);
     Ok(Opened {
         state: projection.into_state(),
@@ -104,13 +113,23 @@ fn no_beginning(journal: &dyn Journal<Event>, error: Error) -> Error {
 }
 
 /// The state as the journal has it, with this opening recorded: what ran before is ready again.
+#[cfg(test)]
 pub(crate) fn open_state(
     journal: &dyn Journal<Event>,
     catalog: CatalogPosition,
     cluster: String,
     now: Now,
 ) -> Result<Opened, OpenError> {
-    let mut opened = replayed(journal).map_err(OpenError::damaged)?;
+    open_state_by(journal, (catalog, cluster), now, Writing::Inline)
+}
+
+fn open_state_by(
+    journal: &dyn Journal<Event>,
+    (catalog, cluster): (CatalogPosition, String),
+    now: Now,
+    by: Writing,
+) -> Result<Opened, OpenError> {
+    let mut opened = replayed_by(journal, by).map_err(OpenError::damaged)?;
     let events = begun(&mut opened.state, catalog, cluster, now)?;
     // A full disk must not keep anybody from opening, and cancelling what fills it.
     let appended = journal
@@ -159,17 +178,18 @@ pub(crate) struct Prepared {
 }
 
 /// Replays, records this opening, has the storage and the work files let go of ended jobs, and publishes.
-pub(crate) fn prepare(parts: &Parts) -> Result<Prepared, OpenError> {
+/// Where there is much to replay a thread reads ahead, but where all is to be done inline.
+pub(crate) fn prepare(parts: &Parts, by: Writing) -> Result<Prepared, OpenError> {
     let now = Now {
         wall_ms: parts.clock.wall_ms(),
         mono_ms: parts.clock.mono_ms(),
     };
     let cluster = format!("{:032x}", parts.entropy.random());
-    let mut opened = open_state(
+    let mut opened = open_state_by(
         parts.journal.as_ref(),
-        parts.storage.position(),
-        cluster,
+        (parts.storage.position(), cluster),
         now,
+        by,
     )?;
     let state = &mut opened.state;
     let live: Vec<JobId> = state.working.iter().copied().collect();

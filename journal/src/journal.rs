@@ -241,13 +241,19 @@ where
             "projection is at {at}, the journal ends at {end}"
         )));
     }
-    read(at.next(), &mut |record| {
-        let expected = projection.position().next();
-        if record.seq != expected {
-            let text = format!("projection needs record {expected}, found {}", record.seq);
-            return Err(Error::rejected(text));
-        }
-        projection.apply(&record)
-    })?;
+    read(at.next(), &mut |record| step(projection, &record))?;
     Ok(projection.position())
+}
+
+/// Hands the next record to a projection.
+pub(crate) fn step<E, P>(projection: &mut P, record: &Record<E>) -> Result<(), Error>
+where
+    P: Projection<E> + ?Sized,
+{
+    let expected = projection.position().next();
+    if record.seq != expected {
+        let text = format!("projection needs record {expected}, found {}", record.seq);
+        return Err(Error::rejected(text));
+    }
+    projection.apply(record)
 }

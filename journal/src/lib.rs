@@ -40,6 +40,7 @@
 //! new index, but the host's panic hook still hears of it.
 
 mod advance;
+mod ahead;
 mod anchor;
 mod archive;
 mod cases;
@@ -66,6 +67,7 @@ mod window;
 pub use serde;
 
 pub use advance::Advanced;
+pub use ahead::replay_ahead;
 pub use archive::{ArchiveFile, ArchiveInfo, ArchiveRequest, Archives};
 pub use cases::{Answer, OpenCase, OpenReport};
 pub use error::{Error, ErrorKind, Place};

@@ -387,3 +387,34 @@ fn by_the_clock_jobs_leave_only_where_that_is_asked_for_and_one_act_at_a_time() 
     });
     assert_eq!(acts.collect::<Vec<_>>(), [(2, true)]);
 }
+
+#[test]
+fn a_long_replay_with_a_reader_ahead_makes_the_state_that_one_thread_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = holdfast_journal::Options::default().index(Index::None);
+    let (journal, _) = FileJournal::<Event>::open(folder.path(), options).unwrap();
+    let mut story = History::new();
+    while journal.position().0.get() < 25_000 {
+        story.backup("a", 200);
+        story.cancelled_backup("b");
+        journal.append(&story.take(), at_ms(1)).unwrap();
+    }
+    story.open_restore("c");
+    journal.append(&story.take(), at_ms(2)).unwrap();
+    let end = journal.position().0;
+    let state = |by| {
+        let opened = crate::opening::replayed_by(&journal, by).unwrap();
+        assert_eq!((opened.at, opened.kept), (end, Seq::ZERO));
+        checkpoint::encode(&opened.state, opened.at).unwrap()
+    };
+    assert!(state(Writing::Beside) == state(Writing::Inline));
+
+    // An event that cannot follow ends both at the same place.
+    journal.append(&History::new().take(), at_ms(3)).unwrap();
+    let refused = |by| {
+        crate::opening::replayed_by(&journal, by)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(refused(Writing::Beside), refused(Writing::Inline));
+}
