@@ -162,7 +162,7 @@ fn log_index_and_checkpoints_stay_bounded_while_days_go_by() {
 }
 
 #[test]
-#[ignore = "a month takes minutes; its table is in docs/reliability.md"]
+#[ignore = "a month takes minutes"]
 fn a_month_of_hourly_backups_of_twenty_databases() {
     for keep_days in [None, Some(7)] {
         let life = Life {
