@@ -121,6 +121,11 @@ impl Replay {
         &self.state
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
     pub(crate) fn into_state(self) -> State {
         self.state
     }

@@ -51,7 +51,7 @@ fn seal(header: &[u8], state: &[u8]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-fn encode(family: u32, seq: Seq, hash: &FrameHash, state: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(family: u32, seq: Seq, hash: &FrameHash, state: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     bytes[0..8].copy_from_slice(&MAGIC);
     bytes[8..10].copy_from_slice(&FORMAT.to_le_bytes());
@@ -65,12 +65,15 @@ fn encode(family: u32, seq: Seq, hash: &FrameHash, state: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn decode(family: u32, bytes: &[u8]) -> Result<Checkpoint, &'static str> {
+pub(crate) fn decode(family: u32, bytes: &[u8]) -> Result<Checkpoint, &'static str> {
     let (header, state) = bytes
         .split_at_checked(HEADER_BYTES)
         .ok_or("it is too short")?;
     if header[0..8] != MAGIC || header[8..10] != FORMAT.to_le_bytes() {
         return Err("it is no checkpoint of a known format");
+    }
+    if header[10..12] != [0; 2] {
+        return Err("it has a byte set where a zero is written");
     }
     if header[24..32] != (state.len() as u64).to_le_bytes()
         || header[HASH_AT..] != seal(header, state)
@@ -297,4 +300,22 @@ pub(crate) fn farthest(
         }
     }
     Ok(farthest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_sets_what_must_be_zero_is_none() {
+        let bytes = encode(1, Seq(2), &FrameHash([3; 32]), b"state");
+        assert!(decode(1, &bytes).is_ok());
+        for at in [10, 11] {
+            let mut odd = bytes.clone();
+            odd[at] = 1;
+            let own = seal(&odd, b"state");
+            odd[HASH_AT..HEADER_BYTES].copy_from_slice(&own);
+            assert!(decode(1, &odd).is_err(), "byte {at}");
+        }
+    }
 }

@@ -252,6 +252,11 @@ pub(crate) fn open(bytes: &[u8], seed: u32) -> Result<(Head, &[u8], usize), Flaw
         return Err(Flaw::Field("flag"));
     }
     let payload_bytes = u32::from_le_bytes(array(frame, 12));
+    let padding = &frame[HEADER_BYTES + payload_bytes as usize..];
+    let zeros = [&frame[10..12], &frame[CRC_AT + 4..HEADER_BYTES], padding];
+    if zeros.iter().any(|field| field.iter().any(|b| *b != 0)) {
+        return Err(Flaw::Field("byte where a zero is written"));
+    }
     let head = Head {
         kind: Kind(u16::from_le_bytes(array(frame, 8))),
         stream: StreamId(u64::from_le_bytes(array(frame, 16))),

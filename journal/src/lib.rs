@@ -60,6 +60,8 @@ mod reader;
 mod readonly;
 mod scan;
 mod segment;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transaction;
 mod window;
 

@@ -69,6 +69,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Header, u32), HeaderFlaw> {
     if format != FORMAT {
         return Err(HeaderFlaw::Format(format));
     }
+    if body[10..12].iter().chain(&body[56..]).any(|b| *b != 0) {
+        return Err(HeaderFlaw::Unreadable);
+    }
     let mut prev = [0; 32];
     prev.copy_from_slice(&body[24..56]);
     let header = Header {
@@ -158,3 +161,30 @@ const _: () = assert!(
     HEADER_BYTES.is_multiple_of(FRAME_ALIGN),
     "frames start aligned"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_sets_what_must_be_zero_is_no_header() {
+        let header = Header {
+            family: 1,
+            first: Seq(2),
+            prev: FrameHash([3; 32]),
+        };
+        let (bytes, _) = encode(&header);
+        assert!(decode(&bytes).is_ok());
+        for at in [10, 11].into_iter().chain(56..CRC_AT) {
+            let mut odd = bytes;
+            odd[at] = 1;
+            let crc = crc32c::crc32c(&odd[..CRC_AT]);
+            odd[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(
+                decode(&odd).err(),
+                Some(HeaderFlaw::Unreadable),
+                "byte {at}"
+            );
+        }
+    }
+}

@@ -1,11 +1,15 @@
 //! No text makes the parser panic, and whatever it reads can be read again.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use holdfast_sql::{
-    ResultTable, Statement, complete, create_table_text, is_unfinished, output, parse, parse_one,
-    privilege, statements,
-};
+use holdfast_sql::{Statement, parse, parse_one};
 use proptest::prelude::*;
+
+// One body for these tests and for the fuzz target.
+#[path = "../../tests/src/fuzzing/sql.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod body;
+
+use body::exercise;
 
 const SEEDS: [&str; 12] = [
     "CREATE READ ONLY REPOSITORY r WITH BROKER b ON LOCATION 's3://x' PROPERTIES ('a' = 'b', \"c\" \
@@ -30,49 +34,6 @@ const SEEDS: [&str; 12] = [
     "CANCEL RESTORE FROM d; SHOW BRIEF RESTORE IN d LIKE 'x'; USE `a``b`; TRUNCATE TABLE t",
     "SHOW TABLET 10001 /* c */ # d",
 ];
-
-/// Does with a text all that a session would.
-fn exercise(text: &str) {
-    let _ = is_unfinished(text);
-    let _ = complete(text);
-    let collected: Vec<_> = statements(text).collect();
-    let whole = parse(text);
-    assert_eq!(whole.is_ok(), collected.iter().all(Result::is_ok));
-    for parsed in collected.into_iter().flatten() {
-        assert!(text.contains(&parsed.text));
-        let again = parse_one(&parsed.text).unwrap();
-        assert_eq!(again.statement, parsed.statement, "{}", parsed.text);
-        let _ = privilege::check("x", &parsed.statement);
-        let _ = parsed.loggable();
-        match &parsed.statement {
-            Statement::Backup(backup) => drop(backup.request(Some("d"))),
-            Statement::Restore(restore) => drop(restore.request(Some("d"))),
-            Statement::CreateRepository(create) => drop(create.request()),
-            Statement::CreateTable(create) => {
-                let printed =
-                    create_table_text(&create.table.table, &create.schema, &create.partitions);
-                let Statement::CreateTable(second) = parse_one(&printed).unwrap().statement else {
-                    panic!("{printed}")
-                };
-                assert_eq!(second.schema, create.schema, "{printed}");
-                assert_eq!(second.partitions, create.partitions, "{printed}");
-            }
-            statement => {
-                let mut table = ResultTable::new(&["JobId", "State", "Status"]);
-                table
-                    .rows
-                    .push(vec![Some("1".to_owned()), None, Some("x_".to_owned())]);
-                if let Ok(table) = statement.arrange(table) {
-                    let _ = (
-                        output::json(&table),
-                        output::csv(&table),
-                        output::table(&table, Some(5)),
-                    );
-                }
-            }
-        }
-    }
-}
 
 fn soup() -> impl Strategy<Value = String> {
     let mut words: Vec<String> = SEEDS

@@ -16,6 +16,8 @@ mod mapping;
 pub mod model;
 mod names;
 pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use contract::{DataFile, Reuse, StagedFile, Staging, Storage};
 pub use digest::{Digest, Digested};

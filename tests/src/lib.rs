@@ -2,13 +2,23 @@
 //! into it.
 //!
 //! Test support only: a failure here panics, which is what a test wants.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
 
 pub mod dice;
+pub mod forgetful;
+pub mod fuzzing;
 pub mod gate;
 pub mod place;
 pub mod template;
 pub mod traffic;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

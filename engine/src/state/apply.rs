@@ -111,7 +111,7 @@ impl State {
     }
 
     fn engine_started(&mut self, at_ms: u64, e: &event::EngineStarted) -> Applied {
-        if e.epoch != self.epoch.0 + 1 {
+        if Some(e.epoch) != self.epoch.0.checked_add(1) {
             return illegal(format!("epoch {} follows epoch {}", e.epoch, self.epoch));
         }
         if self.epoch.0 > 0 && e.cluster != self.cluster {
@@ -119,6 +119,9 @@ impl State {
                 "cluster '{}' follows cluster '{}'",
                 e.cluster, self.cluster
             ));
+        }
+        if e.cluster.is_empty() {
+            return illegal("an opening names no cluster");
         }
         let between_ms = at_ms.saturating_sub(self.last_wall_ms);
         for id in &self.working {

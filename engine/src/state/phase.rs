@@ -255,13 +255,15 @@ impl Phase {
             end = span.end;
             follows
         });
+        // Before anything is counted: what is no set may have no length.
+        if !self.unfinished.is_sound(self.total) || !self.ready.is_sound(self.total) {
+            return false;
+        }
         let open = |index: &u32| self.unfinished.contains(*index) && !self.ready.contains(*index);
         let waiting: BTreeSet<u32> = self.waiting.iter().map(|(_, index)| *index).collect();
         let parts = self.ready.len() as usize + self.running.len() + waiting.len();
         spans
             && end == self.total
-            && self.unfinished.is_sound(self.total)
-            && self.ready.is_sound(self.total)
             && self.running.keys().all(open)
             && waiting.iter().all(open)
             && waiting.len() == self.waiting.len()

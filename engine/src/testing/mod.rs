@@ -2,6 +2,7 @@
 
 mod clock;
 mod history;
+mod kept;
 mod memory_storage;
 mod spec;
 

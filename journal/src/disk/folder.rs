@@ -26,21 +26,16 @@ pub struct FolderDisk {
 }
 
 impl FolderDisk {
-    /// A folder to write in; it is made, durably, where it is missing.
+    /// A folder to write in; it is made where it is missing. Before it holds a first segment, it and
+    /// all folders above it are made durable: whoever made them may have been interrupted.
     ///
     /// # Errors
     /// What the system reports.
     pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let missing: Vec<PathBuf> = path
-            .ancestors()
-            .take_while(|p| !p.exists())
-            .map(Path::to_path_buf)
-            .collect();
         std::fs::create_dir_all(&path)?;
-        for made in missing {
-            let parent = made.parent().filter(|p| !p.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        if is_new(&path)? {
+            sync_above(&path)?;
         }
         Ok(Self {
             path,
@@ -67,6 +62,30 @@ impl FolderDisk {
             Access::Read => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)),
         }
     }
+}
+
+/// Whether no log was begun in a folder.
+fn is_new(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        if Path::new(&entry?.file_name()).extension() == Some("log".as_ref()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes the names of a folder and of those above it durable, as far up as that is ours to do.
+fn sync_above(path: &Path) -> io::Result<()> {
+    for above in path.canonicalize()?.ancestors().skip(1) {
+        match File::open(above).and_then(|folder| folder.sync_all()) {
+            // A folder that we may not even read was not made by us.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            // Some file systems cannot sync a folder; then there is nothing to be done.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(()),
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 impl Disk for FolderDisk {

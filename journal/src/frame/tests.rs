@@ -187,3 +187,30 @@ fn the_chain_is_the_same_hash_whether_or_not_the_frame_fits_a_chunk() {
         );
     }
 }
+
+#[test]
+fn a_frame_that_sets_what_must_be_zero_is_no_frame() {
+    let head = Head {
+        kind: Kind(1),
+        stream: StreamId(2),
+        seq: Seq(3),
+        at_ms: 4,
+        role: Role {
+            first: true,
+            last: true,
+        },
+        payload_bytes: 5,
+        synced_through: Seq(2),
+        hash: FrameHash([0; 32]),
+    };
+    let bytes = sealed(&head, b"bytes", &FrameHash::genesis(1), 7);
+    let zeros = [10, 11].into_iter().chain(84..96).chain(101..bytes.len());
+    for at in zeros {
+        let mut odd = bytes.clone();
+        odd[at] = 1;
+        let crc = checksum(&odd, 7);
+        odd[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        let found = open(&odd, 7);
+        assert!(matches!(found, Err(Flaw::Field(_))), "byte {at}: {found:?}");
+    }
+}

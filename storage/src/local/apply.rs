@@ -154,6 +154,11 @@ impl State {
 
     fn add_partition(&mut self, e: &PartitionAdded, at_ms: u64) -> Result<(), Error> {
         self.saw_id(e.id);
+        let behind = e.first_tablet.checked_add(u64::from(e.buckets));
+        let behind = behind.ok_or_else(|| beyond("tablets of partition", e.id))?;
+        if e.replicas.len() as u64 > u64::from(e.buckets) * u64::from(e.replication_num.max(1)) {
+            return Err(beyond("replicas of partition", e.id));
+        }
         let bounds: Bounds = from_json("bounds", &e.bounds)?;
         let table = self
             .tables
@@ -183,7 +188,7 @@ impl State {
             };
             self.tablets.insert(e.first_tablet + bucket as u64, tablet);
         }
-        self.saw_id(e.first_tablet + u64::from(e.buckets));
+        self.saw_id(behind);
         let partition = Partition {
             table: e.table,
             meta,
@@ -294,21 +299,23 @@ impl State {
             .tablets
             .get_mut(&tablet_id)
             .ok_or_else(|| broken("tablet", tablet_id))?;
-        tablet.chunks.push(chunk);
-        tablet.files += files;
-        tablet.bytes += bytes;
-        for replica in &tablet.replicas {
-            if let Some(backend) = self.backends.get_mut(replica) {
-                backend.bytes += bytes;
-            }
-        }
         let id = tablet.partition;
         let partition = self
             .partitions
             .get_mut(&id)
             .ok_or_else(|| broken("partition", id))?;
-        partition.files += files;
-        partition.bytes += bytes;
+        // A tablet and a backend hold no more than all that is in the catalog.
+        let sums = partition.files.checked_add(files);
+        let sums = sums.zip(partition.bytes.checked_add(bytes));
+        (partition.files, partition.bytes) = sums.ok_or_else(|| beyond("chunk", chunk))?;
+        tablet.chunks.push(chunk);
+        tablet.files = tablet.files.saturating_add(files);
+        tablet.bytes = tablet.bytes.saturating_add(bytes);
+        for replica in &tablet.replicas {
+            if let Some(backend) = self.backends.get_mut(replica) {
+                backend.bytes = backend.bytes.saturating_add(bytes);
+            }
+        }
         Ok(())
     }
 
@@ -385,6 +392,14 @@ impl State {
         self.pins.insert(e.op, pin);
         Ok(())
     }
+}
+
+/// An event has a number that would leave the range of its sum.
+fn beyond(what: &str, id: u64) -> Error {
+    Error::new(
+        crate::ErrorKind::Damaged,
+        format!("{what} {id} in the catalog has numbers that cannot be counted"),
+    )
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Error> {

@@ -49,7 +49,7 @@ impl Ledger {
             .latest_checkpoint(PROJECTION)
             .map_err(from_journal)?
         {
-            match postcard::from_bytes::<State>(&checkpoint.state) {
+            match State::from_checkpoint(&checkpoint.state) {
                 Ok(found) if found.position == checkpoint.seq.get() => {
                     kept = found.position;
                     state = found;

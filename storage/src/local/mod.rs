@@ -31,7 +31,7 @@ mod place;
 mod placement;
 mod restore;
 mod staging;
-mod state;
+pub(crate) mod state;
 mod storage;
 mod sweep;
 mod targets;
@@ -109,7 +109,7 @@ impl LocalStorage {
     /// bad options; `Io`.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let layout = Layout::new(dir.as_ref());
-        make_dirs(&layout.catalog())?;
+        // The journal makes its folder, and durably: what is made before it would look as if it had been there.
         let journal_options = holdfast_journal::Options::default().index(Index::None);
         let (journal, report) =
             FileJournal::open(layout.catalog(), journal_options).map_err(from_journal)?;

@@ -53,7 +53,10 @@ pub(crate) struct Partition {
 
 impl Partition {
     pub(crate) fn tablets(&self) -> std::ops::Range<u64> {
-        self.first_tablet..self.first_tablet + u64::from(self.meta.buckets)
+        self.first_tablet
+            ..self
+                .first_tablet
+                .saturating_add(u64::from(self.meta.buckets))
     }
 }
 
@@ -189,6 +192,19 @@ impl State {
         Self {
             next_id: FIRST_ID,
             ..Self::default()
+        }
+    }
+
+    /// The state that a checkpoint holds.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub(crate) fn from_checkpoint(bytes: &[u8]) -> Result<Self, String> {
+        let (state, rest) = postcard::take_from_bytes::<Self>(bytes)
+            .map_err(|e| format!("it cannot be read: {e}"))?;
+        match rest.len() {
+            0 => Ok(state),
+            more => Err(format!("{more} bytes follow its end")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `Download`: the files of a batch into their staging places: what is there already is proved and
 //! linked, the rest is fetched. The storage proves each file as a whole before it counts.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_broker::ErrorClass;
@@ -10,9 +11,10 @@ use parking_lot::Mutex;
 
 use super::insist::{Fault, insist};
 use super::lists::Lists;
+use super::stage::stage_again;
 use super::units::{self, Piece, Span, Unit, Want};
 use super::{download_token, plan, spec};
-use crate::order::{Failure, Output};
+use crate::order::{Failure, FailureClass, Output, StatusCode};
 use crate::work::{Task, parallel};
 
 /// Brings the files of one batch.
@@ -27,7 +29,7 @@ pub(crate) fn download(task: &Task<'_>) -> Result<Output, Failure> {
         moved: AtomicU64::new(0),
         reused: AtomicU64::new(0),
     };
-    let missing = moving.take_local(&wants)?;
+    let missing = moving.begin(&batch, &wants)?;
     let units = units::group(&wants, &missing);
     if !units.is_empty() {
         let repository = task
@@ -79,6 +81,32 @@ struct Moving<'a> {
 }
 
 impl Moving<'_> {
+    /// Takes what is local, into places that are made again where a cut of power took them.
+    fn begin(&self, batch: &plan::Batch, wants: &[Want]) -> Result<Vec<usize>, Failure> {
+        // Taking what is local asks for the place of each of these; nothing does for the others.
+        let asked: BTreeSet<TabletId> = wants
+            .iter()
+            .filter(|want| !want.pieces.is_empty())
+            .map(|want| want.tablet)
+            .collect();
+        let again =
+            |wanted: &dyn Fn(TabletId) -> bool| stage_again(self.task, batch, self.token, wanted);
+        again(&|tablet| !asked.contains(&tablet))?;
+        match self.take_local(wants) {
+            Err(failure) if failure.class == FailureClass::Fatal(StatusCode::NotFound) => {
+                log::warn!(
+                    "staging places of job {} are made again: {}",
+                    self.task.order.job,
+                    failure.message
+                );
+                again(&|tablet| asked.contains(&tablet))?;
+                self.reused.store(0, Ordering::Relaxed);
+                self.take_local(wants)
+            }
+            taken => taken,
+        }
+    }
+
     /// Takes what is local; gives the indices of what is not.
     fn take_local(&self, wants: &[Want]) -> Result<Vec<usize>, Failure> {
         let missing = Mutex::new(Vec::new());
