@@ -1,9 +1,6 @@
 //! The engine's state as bytes, and what an engine would do with it by itself: for tests that feed
 //! both with bytes of any origin. Nothing here is recorded or carried out.
 
-use holdfast_journal::{Projection, Seq};
-
-use crate::checkpoint;
 use crate::decide::{Input, decide};
 use crate::due::{Credits, InFlight, due, next_wake};
 use crate::replay::Replay;
@@ -13,22 +10,6 @@ use crate::seams::Now;
 const MOVES: usize = 10_000;
 
 impl Replay {
-    /// The bytes of a checkpoint as of the last event taken in.
-    ///
-    /// # Errors
-    /// What could not be written, in words.
-    pub fn checkpoint(&self) -> Result<Vec<u8>, String> {
-        checkpoint::encode(self.state(), self.position())
-    }
-
-    /// Goes on from a checkpoint as of `at`, as an opening does that finds one.
-    ///
-    /// # Errors
-    /// Why it is not used, in words.
-    pub fn from_checkpoint(bytes: &[u8], at: Seq) -> Result<Self, String> {
-        checkpoint::decode(bytes, at).map(|state| Self::after(state, at))
-    }
-
     /// Opens the engine on this state and takes all that is due at `now`, as if every task that can
     /// start were started: gives the number of events that this made.
     ///

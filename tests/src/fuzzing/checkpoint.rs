@@ -39,7 +39,7 @@ pub fn checkpoint(data: &[u8]) {
 
 /// The version of a state's form, as this program writes it.
 fn version() -> [u8; 2] {
-    let written = Replay::new().checkpoint().unwrap();
+    let written = Replay::new().to_checkpoint().unwrap();
     [written[8], written[9]]
 }
 
@@ -71,13 +71,13 @@ fn engine(bytes: &[u8], at: Seq) {
     let mut replay = match Replay::from_checkpoint(bytes, at) {
         Ok(replay) => replay,
         Err(why) => {
-            assert!(!why.is_empty());
+            assert!(!why.to_string().is_empty());
             return;
         }
     };
-    let written = replay.checkpoint().unwrap();
+    let written = replay.to_checkpoint().unwrap();
     let again = Replay::from_checkpoint(&written, at).unwrap();
-    assert_eq!(again.checkpoint().unwrap(), written);
+    assert_eq!(again.to_checkpoint().unwrap(), written);
     let _ = replay.views();
     let now = Now {
         wall_ms: 1_735_689_600_000,

@@ -130,7 +130,7 @@ fn checkpoints(seeds: &mut Seeds) {
         for (n, event) in (1..).zip(&history()[..count]) {
             replay.apply(&record(n, event.clone())).unwrap();
         }
-        let state = replay.checkpoint().unwrap();
+        let state = replay.to_checkpoint().unwrap();
         seeds.push(("checkpoint", format!("state-{count}"), tagged(3, &state)));
         seeds.push((
             "checkpoint",
@@ -138,7 +138,7 @@ fn checkpoints(seeds: &mut Seeds) {
             tagged(2, &state[18..]),
         ));
     }
-    let state = Replay::new().checkpoint().unwrap();
+    let state = Replay::new().to_checkpoint().unwrap();
     let mut file = vec![0; 96];
     file.extend_from_slice(&state);
     seeds.push(("checkpoint", "file".to_owned(), tagged(1, &file)));
