@@ -220,7 +220,8 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     };
     match e.kind() {
         io::ErrorKind::AlreadyExists => Ok(()),
-        io::ErrorKind::NotFound => Err(unreadable(from, &e)),
+        // The folder of `to` may be what is missing; that is no fault of the data file.
+        io::ErrorKind::NotFound if !from.exists() => Err(unreadable(from, &e)),
         io::ErrorKind::CrossesDevices
         | io::ErrorKind::TooManyLinks
         | io::ErrorKind::PermissionDenied

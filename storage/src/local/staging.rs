@@ -119,6 +119,11 @@ impl LocalStorage {
         tablet: TabletId,
     ) -> Result<Arc<Place>, Error> {
         let dir = self.place_dir(op, backend, tablet)?;
+        // Until it was settled a cut of power may have taken a part of a place: its list can be there
+        // without the folder for what is complete. A move that died has taken that folder, too.
+        if !dir.join("done").is_dir() {
+            return Err(not_staged(backend, tablet));
+        }
         let place = self.staged_place(op, backend, tablet, dir)?;
         place.admit(token)?;
         Ok(place)
@@ -135,10 +140,7 @@ impl LocalStorage {
         if let Some(place) = self.places.lock().get(&key) {
             return Ok(Arc::clone(place));
         }
-        let found = Place::find(dir, tablet)?.ok_or_else(|| {
-            let text = format!("tablet {tablet} is not staged on backend {backend}");
-            Error::new(ErrorKind::NotFound, text)
-        })?;
+        let found = Place::find(dir, tablet)?.ok_or_else(|| not_staged(backend, tablet))?;
         Ok(Arc::clone(
             self.places
                 .lock()
@@ -292,4 +294,9 @@ impl LocalStorage {
         self.reusable.lock().retain(|(o, ..), _| *o != op);
         self.gates.lock().remove(&op);
     }
+}
+
+fn not_staged(backend: BackendId, tablet: TabletId) -> Error {
+    let text = format!("tablet {tablet} is not staged on backend {backend}");
+    Error::new(ErrorKind::NotFound, text)
 }

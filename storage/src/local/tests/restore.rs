@@ -304,6 +304,52 @@ fn a_torn_list_counts_as_never_staged() {
     bench.s().prepare(OP).unwrap();
 }
 
+/// A cut of power can keep the name of the list and lose the one of the folder beside it.
+#[test]
+fn a_place_without_its_folder_of_complete_files_counts_as_never_staged() {
+    let mut bench = Bench::new();
+    let old = files(&[("a", "content")]);
+    bench.load("t", "p", &old);
+    let targets = bench
+        .s()
+        .create_targets(OP, &spec(&bench, "t", "t", Make::Overwrite))
+        .unwrap();
+    let list = [entry("a", b"content")];
+    let all: Vec<_> = tablets(&targets)
+        .into_iter()
+        .flat_map(|tablet| tablet.replicas.iter().map(|backend| (*backend, tablet.id)))
+        .collect();
+    for (backend, tablet) in &all {
+        bench
+            .s()
+            .stage(OP, TOKEN, *backend, *tablet, &list)
+            .unwrap();
+        let dir = bench.s().backend_dir(*backend).unwrap();
+        fs::remove_dir(dir.place(OP, tablet.0).join("done")).unwrap();
+    }
+    bench.reopen();
+    let later = Token {
+        epoch: 2,
+        attempt: 2,
+    };
+    for (backend, tablet) in &all {
+        let (s, backend, tablet) = (bench.s(), *backend, *tablet);
+        let reused = s.reuse(OP, later, backend, tablet, &list[0]).unwrap_err();
+        let written = s.stage_file(OP, later, backend, tablet, &list[0]).err();
+        let settled = s.settle(OP, later, backend, &[tablet]).unwrap_err();
+        for e in [reused, written.unwrap(), settled] {
+            assert!(
+                e.kind() == ErrorKind::NotFound && e.message().contains("not staged"),
+                "{e}"
+            );
+        }
+    }
+    fill(&bench, later, &targets, &old);
+    bench.s().prepare(OP).unwrap();
+    bench.s().commit(OP).unwrap();
+    assert_eq!(bench.export("t"), below("p", &old));
+}
+
 #[test]
 fn a_prepare_that_died_between_two_moves_is_finished_or_taken_back() {
     for finish in [true, false] {
