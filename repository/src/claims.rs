@@ -176,14 +176,20 @@ impl Repository {
     pub fn unclaim(&self, ctx: &Context, label: &str, writer: &Writer) -> Result<Unclaimed, Error> {
         self.writable()?;
         let folder = self.folder(ctx, label)?;
-        if !folder.markers.is_empty() || folder.problem.is_some() {
-            return Ok(Unclaimed::Visible);
-        }
-        let Some(highest) = folder.claims.last() else {
-            return Ok(Unclaimed::Released);
+        let not_held = if !folder.markers.is_empty() || folder.problem.is_some() {
+            Some(Unclaimed::Visible)
+        } else {
+            match folder.claims.last() {
+                None => Some(Unclaimed::Released),
+                Some(highest) => match self.claimant(ctx, label, *highest)? {
+                    Some(by) if by == *writer => None,
+                    _ => Some(Unclaimed::NotOurs),
+                },
+            }
         };
-        if self.claimant(ctx, label, *highest)?.as_ref() != Some(writer) {
-            return Ok(Unclaimed::NotOurs);
+        if let Some(answer) = not_held {
+            self.come_through(ctx, label, writer)?;
+            return Ok(answer);
         }
         for hash in folder.parts.keys() {
             let leaf = format!("{PART_PREFIX}{hash}");
@@ -194,6 +200,14 @@ impl Repository {
             self.delete(ctx, &self.claim_name(label, *number)?)?;
         }
         Ok(Unclaimed::Released)
+    }
+
+    /// Asks to delete, in the label's folder, a name that only this writer could use and that nobody
+    /// ever puts. A broker clears a folder of what killed writers left unfinished when it is first
+    /// asked to change it, and where this writer was killed while it put its claim nothing else asks.
+    fn come_through(&self, ctx: &Context, label: &str, writer: &Writer) -> Result<(), Error> {
+        let leaf = format_args!("{CLAIM_PREFIX}{writer}");
+        self.delete(ctx, &self.layout().in_label(label, leaf)?)
     }
 
     /// Whether `writer` holds the label's highest claim.

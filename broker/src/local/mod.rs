@@ -161,6 +161,7 @@ impl Broker for LocalBroker {
         // A look first saves writing the bytes of an object that is there; the link decides later
         // in any case.
         if let Some(folder) = self.folders.walk(path, Walk::Look, name)? {
+            self.visited.first_visit(&folder);
             match (self.look(&folder, name)?, mode) {
                 (Found::Folder, _) => return Err(is_a_folder(name)),
                 (Found::Object(_), PutMode::CreateIfAbsent) => return self.answer_exists(name),

@@ -368,6 +368,19 @@ fn what_the_dead_left_goes_when_their_work_is_taken_up_and_the_living_are_spared
 }
 
 #[test]
+fn a_put_of_what_is_there_clears_the_folder_of_what_the_dead_left() {
+    let folder = TempDir::new().expect("folder");
+    create(&open(&folder), "a/object", b"x").expect("put");
+    let object = folder.path().join("a/object");
+    let left = folder.path().join("a/.tmp-1-0");
+    // Killed between the link to the name and the removal of the temporary one.
+    fs::hard_link(&object, &left).expect("link");
+    let outcome = create(&open(&folder), "a/object", b"x").expect("put");
+    assert_eq!(outcome, PutOutcome::Exists);
+    assert!(!left.exists() && object.exists());
+}
+
+#[test]
 fn a_sweep_takes_what_the_dead_left_and_spares_the_living() {
     let folder = TempDir::new().expect("folder");
     let (broker, ctx) = (open(&folder), Context::new());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 
-use holdfast_broker::{Broker, BrokerExt, Context, MemoryBroker, PutMode};
+use holdfast_broker::{Broker, BrokerExt, Context, LocalBroker, MemoryBroker, PutMode};
 use holdfast_repository::{ErrorKind, MarkerOutcome, Mode, Repository, Unclaimed};
 
 use crate::harness::*;
@@ -339,4 +339,40 @@ fn a_label_whose_folder_was_deleted_during_a_race_still_has_one_owner_at_most() 
         won += wins;
     }
     assert!(stops > 20 && won > 20, "{stops} stops, {won} won");
+}
+
+/// What a writer left that was killed while it put its claim, as the local broker leaves it.
+#[test]
+fn what_a_killed_put_of_a_claim_left_goes_when_the_writer_gives_up() {
+    let ctx = Context::new();
+    let ours = writer("east", 1);
+    let another = writer("west", 1);
+    let expected = [Unclaimed::Released, Unclaimed::NotOurs, Unclaimed::Visible];
+    for (case, expected) in expected.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = open(LocalBroker::open(folder.path()).unwrap());
+        repository.begin(&ctx, &ours).unwrap();
+        match expected {
+            Unclaimed::Released => {}
+            Unclaimed::NotOurs => repository.claim(&ctx, "l", &another, &|_| false).unwrap(),
+            Unclaimed::Visible => drop(Job::new(&repository, "l", NOON, 2).run(&sample())),
+        }
+        let label = folder
+            .path()
+            .join(format!("__holdfast_repository_{NAME}/__ss_l"));
+        std::fs::create_dir_all(&label).unwrap();
+        let left = label.join(".tmp-1-1");
+        std::fs::write(&left, "half a claim").unwrap();
+        let names = || -> std::collections::BTreeSet<std::ffi::OsString> {
+            let entries = std::fs::read_dir(&label).into_iter().flatten();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        let mut before = names();
+        before.remove(std::ffi::OsStr::new(".tmp-1-1"));
+        // Another process opens the repository after the kill.
+        let again = open(LocalBroker::open(folder.path()).unwrap());
+        assert_eq!(again.unclaim(&ctx, "l", &ours).unwrap(), expected, "{case}");
+        assert_eq!(names(), before, "{expected:?}");
+        assert_eq!(label.exists(), expected != Unclaimed::Released);
+    }
 }
