@@ -252,6 +252,10 @@ impl State {
     }
 
     pub(super) fn publish(&mut self, id: u64, version: u64, at_ms: u64) -> Result<(), Error> {
+        // Whoever makes the next version adds one.
+        if version == u64::MAX {
+            return Err(beyond("version of partition", id));
+        }
         let partition = self
             .partitions
             .get_mut(&id)
@@ -395,7 +399,7 @@ impl State {
 }
 
 /// An event has a number that would leave the range of its sum.
-fn beyond(what: &str, id: u64) -> Error {
+pub(super) fn beyond(what: &str, id: u64) -> Error {
     Error::new(
         crate::ErrorKind::Damaged,
         format!("{what} {id} in the catalog has numbers that cannot be counted"),

@@ -1,6 +1,7 @@
 //! The part of the state's only writer that takes in the events of restores: targets, marks, the
 //! one commit.
 
+use super::apply::beyond;
 use super::events::{CatalogEvent, RestoreStarted, RestoreTablePlanned};
 use super::state::{Phase, PlannedPartition, PlannedTable, RestoreState, State, broken, holder};
 use crate::Error;
@@ -85,7 +86,8 @@ impl State {
             self.mark(e.table, partition.id, access(partition.created))?;
             for tablet in self.partition(partition.id)?.tablets() {
                 targets.push((tablet, chunk));
-                chunk += 1;
+                let next = chunk.checked_add(1);
+                chunk = next.ok_or_else(|| beyond("chunks of table", e.table))?;
             }
             planned.push(PlannedPartition {
                 id: partition.id,

@@ -4,6 +4,7 @@
 mod contract;
 mod golden;
 mod random;
+mod ranges;
 mod restore;
 
 use super::*;
