@@ -70,6 +70,8 @@ mod replay;
 mod retention;
 mod seams;
 mod select;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod spec;
 mod state;
 pub mod story;

@@ -109,6 +109,38 @@ impl Repository {
         self.delete(ctx, &self.layout().intent(writer)?)
     }
 
+    /// Takes away intents that jobs of `writer`'s own cluster have left behind and that `ended` knows to have ended: a
+    /// worker that nobody waited for any more may have written one late. Gives how many went. What such a job has
+    /// uploaded needs no intent: it is referred to by a snapshot that is visible, or by nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`], or the remote's failure.
+    pub fn end_stale(
+        &self,
+        ctx: &Context,
+        writer: &Writer,
+        ended: &dyn Fn(u64) -> bool,
+    ) -> Result<u64, Error> {
+        self.writable()?;
+        let mut gone = 0;
+        for name in self.intents(ctx)? {
+            let number = name
+                .strip_prefix(writer.cluster.as_str())
+                .and_then(|rest| rest.strip_prefix('-'))
+                .and_then(|number| number.parse().ok());
+            let Some(job) = number.filter(|job| *job != writer.job && ended(*job)) else {
+                continue;
+            };
+            let stale = Writer {
+                cluster: writer.cluster.clone(),
+                job,
+            };
+            self.end(ctx, &stale)?;
+            gone += 1;
+        }
+        Ok(gone)
+    }
+
     /// Makes the label `writer`'s own, until it bears a snapshot or is given up. `ended` says
     /// which jobs of the writer's own cluster are known to have ended; their claims are taken
     /// over. Repeated: the label stays the writer's.

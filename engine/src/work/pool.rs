@@ -11,7 +11,7 @@ pub(crate) enum Pool {
     Threads(ThreadPool),
     /// The caller's thread alone: everything happens in the order of the list.
     #[cfg_attr(
-        not(test),
+        not(any(test, feature = "simulation")),
         expect(dead_code, reason = "only simulated engines have it")
     )]
     Inline,

@@ -201,6 +201,8 @@ impl Content {
                 bytes[start..end].copy_from_slice(now);
             }
         }
+        // The file may have been cut over several pages.
+        bytes.truncate(now.len());
         bytes
     }
 

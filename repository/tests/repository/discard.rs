@@ -81,6 +81,44 @@ fn objects_are_kept_while_another_writer_is_at_work() {
 }
 
 #[test]
+fn an_intent_that_an_ended_job_of_the_same_cluster_has_left_goes_and_no_other_does() {
+    let (repository, broker) = in_memory();
+    let ctx = Context::new();
+    let before = paths(&broker);
+    for left in [writer("east", 7), writer("east", 8), writer("east-9", 7)] {
+        repository.begin(&ctx, &left).unwrap();
+    }
+    let job = Job::new(&repository, "one", NOON, 1);
+    let uploaded = job.upload(&sample()).unwrap();
+    let ended = |job: u64| job != 8;
+    assert_eq!(repository.end_stale(&ctx, &job.writer, &ended).unwrap(), 1);
+    let mut left = repository.intents(&ctx).unwrap();
+    left.sort();
+    assert_eq!(left, ["east-1", "east-8", "east-9-7"]);
+    let kept = repository
+        .discard(&ctx, &job.writer, "one", &uploaded.created)
+        .unwrap();
+    assert_eq!(
+        (kept.deleted, kept.kept),
+        (0, uploaded.created.len() as u64)
+    );
+    // The other cluster's and the running job's are theirs to end.
+    for other in [writer("east", 8), writer("east-9", 7)] {
+        repository.end(&ctx, &other).unwrap();
+    }
+    let again = Job::new(&repository, "two", NOON, 2);
+    repository.begin(&ctx, &writer("east", 7)).unwrap();
+    let uploaded_again = again.upload(&extra(sample(), "only here")).unwrap();
+    repository.end_stale(&ctx, &again.writer, &ended).unwrap();
+    let done = repository
+        .discard(&ctx, &again.writer, "two", &uploaded_again.created)
+        .unwrap();
+    assert_eq!(done.kept, 0);
+    assert!(paths(&broker).len() >= before.len());
+    assert!(repository.intents(&ctx).unwrap().is_empty());
+}
+
+#[test]
 fn objects_are_kept_that_a_snapshot_made_meanwhile_refers_to() {
     let (repository, broker) = in_memory();
     let ctx = Context::new();

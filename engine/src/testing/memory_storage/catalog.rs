@@ -271,6 +271,34 @@ impl Catalog {
             .ok_or_else(|| error(ErrorKind::NotFound, format!("partition '{partition}'")))
     }
 
+    /// Flips a byte of one replica's file, or makes it unreadable, where another replica is whole.
+    pub(super) fn damage_one_of_several(&mut self, number: u64) -> bool {
+        let tables = self.databases.values().flat_map(BTreeMap::values);
+        let tablets = tables
+            .flat_map(|table| &table.partitions)
+            .flat_map(|partition| &partition.tablets);
+        let files = tablets.flat_map(|tablet| tablet.files.values().map(move |f| (tablet, f)));
+        let mut found = Vec::new();
+        for (tablet, file) in files.filter(|(_, file)| file.entry.len > 0) {
+            let key = |backend: BackendId| (backend, tablet.id, file.entry.name.clone());
+            let whole = tablet.replicas.iter();
+            let mut whole = whole.filter(|backend| !self.damage.contains_key(&key(**backend)));
+            if let (Some(first), Some(_)) = (whole.next(), whole.next()) {
+                found.push((key(*first), file.bytes.clone()));
+            }
+        }
+        if found.is_empty() {
+            return false;
+        }
+        let (key, bytes) = found.swap_remove(number as usize % found.len());
+        let mut wrong = bytes.to_vec();
+        let at = number as usize % wrong.len();
+        wrong[at] ^= 1;
+        let wrong = (!number.is_multiple_of(3)).then(|| Arc::from(wrong));
+        self.damage.insert(key, wrong);
+        true
+    }
+
     /// What `backend` would read for a file of a version.
     pub(super) fn replica_bytes(
         &self,

@@ -264,6 +264,17 @@ impl MemoryStorage {
         self.catalog.lock().damage.insert(key, bytes.map(Arc::from));
     }
 
+    /// Damages one visible file on one backend, chosen by `number`, where an undamaged replica of it remains; says
+    /// whether there was such a file.
+    pub fn damage_one_of_several(&self, number: u64) -> bool {
+        self.catalog.lock().damage_one_of_several(number)
+    }
+
+    /// Changes a pinned tablet under its pin, as a storage would that does not keep what it pins.
+    pub fn change_pinned(&self, op: OpId, tablet: TabletId) {
+        self.catalog.lock().change_pinned(op, tablet);
+    }
+
     /// Loses the pin of `op`, as a storage that was set back would.
     pub fn lose_pin(&self, op: OpId) {
         self.catalog.lock().pins.remove(&op);

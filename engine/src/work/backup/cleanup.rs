@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_repository::ObjectKey;
+use holdfast_repository::{ObjectKey, Repository, Writer};
 
 use super::records::open_upload;
+use crate::ids::JobId;
 use crate::order::{Failure, FailureClass, Output};
 use crate::work::Task;
 
@@ -20,7 +21,8 @@ pub(crate) fn release(task: &Task<'_>) -> Result<Output, Failure> {
     task.env.storage.release(task.order.op())?;
     within(task, LONG_TIME, |task| {
         let (repository, writer) = super::repository(task)?;
-        Ok(repository.end(task.context, &writer)?)
+        repository.end(task.context, &writer)?;
+        end_stale(task, &repository, &writer)
     })
 }
 
@@ -57,6 +59,8 @@ fn within(
 
 fn discard_remote(task: &Task<'_>) -> Result<(), Failure> {
     let (repository, writer) = super::repository(task)?;
+    // One that was left behind would keep everything.
+    end_stale(task, &repository, &writer)?;
     let written = written(task)?;
     let label = &super::spec(task)?.label;
     let done = repository.discard(task.context, &writer, label, &written)?;
@@ -66,6 +70,19 @@ fn discard_remote(task: &Task<'_>) -> Result<(), Failure> {
         written.len(),
         done.kept
     );
+    Ok(())
+}
+
+/// Intents that ended jobs of this cluster have left go.
+fn end_stale(task: &Task<'_>, repository: &Repository, writer: &Writer) -> Result<(), Failure> {
+    let ended = |job: u64| task.env.repositories.has_ended(JobId(job));
+    let gone = repository.end_stale(task.context, writer, &ended)?;
+    if gone > 0 {
+        log::info!(
+            "job {}: {gone} intents of ended jobs are gone",
+            task.order.job
+        );
+    }
     Ok(())
 }
 
