@@ -23,7 +23,13 @@ use holdfast_broker::{Broker as _, BrokerExt as _, Context, LocalBroker, ObjectN
 use holdfast_engine::event::JobReleased;
 use holdfast_engine::{Event, JobKind};
 use holdfast_journal::{FileJournal, Journal as _, Options, Seq};
-use holdfast_storage::{ErrorKind, ExportRequest, LoadRequest, LocalStorage};
+use holdfast_storage::model::{
+    Access, AllowLoad, FileEntry, FileHash, Make, OpId, RestorePartition, RestoreSpec,
+    RestoreTable, Targets, Token,
+};
+use holdfast_storage::{
+    ErrorKind, ExportRequest, LoadRequest, LocalStorage, Staging, Storage as _,
+};
 use holdfast_tests::forgetful::{Disk, Kept, Mounted, When, unavailable};
 use holdfast_tests::place::fingerprint;
 use holdfast_tests::template::{Size, Template, contents, label, open_at, released};
@@ -167,6 +173,9 @@ fn each_cut(work: &str, disk: &Disk, few: u64, verdict: &(dyn Fn(&Left, usize) +
     let (mut cut, mut ended) = (0, 0);
     let chosen = cuts(syncs, few);
     for (number, at) in chosen.iter().enumerate() {
+        if number > 0 && number.is_multiple_of(100) {
+            println!("{work}: {number} of {} cuts judged", chosen.len());
+        }
         let (left, _) = run(work, disk, Some(*at));
         if left.cut {
             cut += 1;
@@ -211,6 +220,7 @@ fn child() {
         "journal" => journal(root),
         "broker" => broker(root),
         "storage" => storage(root, usize::MAX),
+        "moved" => moved(root),
         "backup" => job(root, JobKind::Backup, false),
         "backup, cancelled" => job(root, JobKind::Backup, true),
         "restore" => job(root, JobKind::Restore, false),
@@ -433,6 +443,132 @@ fn a_local_storage_keeps_what_it_acknowledged_when_power_is_cut_at_any_sync() {
             "after step {done}: {found:?}"
         );
         storage(&left.place.path().join("again"), 2);
+    });
+}
+
+const OP: OpId = OpId(7);
+const TOKEN: Token = Token {
+    epoch: 1,
+    attempt: 1,
+};
+
+fn make_one(storage: &LocalStorage, table: &str) -> Targets {
+    let tables = storage.tables("db").unwrap();
+    let like = tables.iter().find(|info| info.name == table).unwrap();
+    let partitions = like.partitions.iter().map(|p| RestorePartition {
+        meta: p.meta.clone(),
+        partition: Make::Overwrite,
+    });
+    let spec = RestoreSpec {
+        database: "db".to_owned(),
+        tables: vec![RestoreTable {
+            name: table.to_owned(),
+            schema: like.schema.clone(),
+            table: Make::Overwrite,
+            partitions: partitions.collect(),
+        }],
+        allow_load: AllowLoad::No,
+        drop_tables: Vec::new(),
+        drop_partitions: Vec::new(),
+    };
+    storage.create_targets(OP, &spec).unwrap()
+}
+
+fn new_bytes() -> Vec<u8> {
+    noise(77, 10_000)
+}
+
+/// A restore at storage's own level. A process was killed in `prepare`, after it had given files
+/// their final place and before it had made that durable; another one goes on.
+fn moved(root: &Path) {
+    let files = std::env::temp_dir().join(format!("holdfast-power-{}-moved", std::process::id()));
+    std::fs::create_dir_all(&files).unwrap();
+    std::fs::write(files.join("file"), noise(1, 5_000)).unwrap();
+    let home = root.join("storage");
+    let open = || LocalStorage::open(&home, Default::default()).unwrap();
+    let storage = open();
+    storage
+        .load(&LoadRequest::new("db", "t", vec![files.clone()]))
+        .unwrap();
+    std::fs::remove_dir_all(&files).unwrap();
+    say("LOADED");
+    let targets = make_one(&storage, "t");
+    let tablet = targets.tables[0].partitions[0].tablets[0].clone();
+    let (id, backend) = (tablet.id, tablet.replicas[0]);
+    let bytes = new_bytes();
+    let entry = FileEntry {
+        name: "file".to_owned(),
+        len: bytes.len() as u64,
+        hash: Some(FileHash::of(&bytes)),
+        segments: Vec::new(),
+    };
+    let list = std::slice::from_ref(&entry);
+    storage.stage(OP, TOKEN, backend, id, list).unwrap();
+    match storage.stage_file(OP, TOKEN, backend, id, &entry).unwrap() {
+        Staging::Write(mut file) => {
+            file.write(&bytes).unwrap();
+            file.finish().unwrap();
+        }
+        Staging::Done => panic!("nothing was staged yet"),
+    }
+    storage.settle(OP, TOKEN, backend, &[id]).unwrap();
+    drop(storage);
+    // Where the files go is seen in a copy, off this disk.
+    let copy = tempfile::tempdir().unwrap();
+    let there = copy.path().join("storage");
+    holdfast_tests::place::copy_tree(&home, &there, &|_| false);
+    let chunks = |storage: &Path| -> Vec<PathBuf> {
+        let name = |path: PathBuf| path.strip_prefix(storage).unwrap().to_owned();
+        let mut found = Vec::new();
+        for backend in std::fs::read_dir(storage.join("backends")).unwrap() {
+            let tablet = backend.unwrap().path().join("data").join(id.to_string());
+            for chunk in std::fs::read_dir(tablet).into_iter().flatten() {
+                found.push(name(chunk.unwrap().path()));
+            }
+        }
+        found
+    };
+    let old = chunks(&there);
+    LocalStorage::open(&there, Default::default())
+        .unwrap()
+        .prepare(OP)
+        .unwrap();
+    let mut new = chunks(&there);
+    new.retain(|chunk| !old.contains(chunk));
+    let [chunk] = new.as_slice() else {
+        panic!("{new:?}");
+    };
+    let place = chunk.ancestors().nth(3).unwrap();
+    let done = format!("staging/{OP}/{id}/done");
+    std::fs::rename(home.join(place).join(done), home.join(chunk)).unwrap();
+    let storage = open();
+    storage.prepare(OP).unwrap();
+    storage.commit(OP).unwrap();
+    say("COMMITTED");
+}
+
+#[test]
+fn a_restore_whose_files_a_killed_process_had_moved_is_whole_when_power_is_cut_at_any_sync() {
+    if !can_run("moved") {
+        return;
+    }
+    each_cut("moved", &Disk::new(), 60, &|left, _| {
+        if !left.has_said("LOADED") {
+            return;
+        }
+        let home = left.place.path().join("storage");
+        let storage = LocalStorage::open(&home, Default::default()).unwrap();
+        if storage.tables("db").unwrap()[0].access != Access::Normal {
+            assert!(!left.has_said("COMMITTED"));
+            storage.abort(OP).unwrap();
+        }
+        let out = tempfile::tempdir().unwrap();
+        let to = out.path().join("out");
+        storage.export(&ExportRequest::new("db", "t", &to)).unwrap();
+        let found = std::fs::read(to.join("t/file")).or_else(|_| std::fs::read(to.join("file")));
+        let (found, new) = (found.unwrap(), new_bytes());
+        let old = !left.has_said("COMMITTED") && found == noise(1, 5_000);
+        assert!(found == new || old, "{} bytes", found.len());
     });
 }
 

@@ -125,10 +125,11 @@ impl LocalStorage {
                 due.push((id.0, chunks));
             }
         }
-        due.retain(|(tablet, _)| !snapshot.join(tablet.to_string()).is_dir());
         if due.is_empty() {
             return Ok(());
         }
+        // What is there may be a killed process's, which did not come as far as the syncs below.
+        due.retain(|(tablet, _)| !snapshot.join(tablet.to_string()).is_dir());
         make_dirs(&snapshot)?;
         parallel::for_each(self.threads, &due, |(tablet, chunks)| {
             link_tablet(&dir, op, *tablet, chunks)

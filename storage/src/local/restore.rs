@@ -312,12 +312,15 @@ fn move_target(op: OpId, target: &Target) -> Result<(), Error> {
     for (_, dir) in &target.replicas {
         let done = dir.place(op, target.tablet).join("done");
         let moved = dir.chunk(target.tablet, target.chunk);
-        if moved.is_dir() || entries(&done)?.is_empty() {
-            continue;
-        }
         let tablet = dir.tablet(target.tablet);
-        make_dirs(&tablet)?;
-        fs::rename(&done, &moved).map_err(|e| failed("rename to", &moved, &e))?;
+        if !moved.is_dir() {
+            if entries(&done)?.is_empty() {
+                continue;
+            }
+            make_dirs(&tablet)?;
+            fs::rename(&done, &moved).map_err(|e| failed("rename to", &moved, &e))?;
+        }
+        // Also where a process that was killed has moved them: it may not have come so far.
         sync_dir(&tablet)?;
     }
     Ok(())
