@@ -234,13 +234,14 @@ impl<E: Event> ReadJournal<E> {
         Ok(self.reader.archives()?.infos())
     }
 
-    /// Checks every byte of every archive at hand.
+    /// Checks every byte of every archive at hand. An archive that was moved away is none at hand, see
+    /// [`archives`](ReadJournal::archives).
     ///
     /// # Errors
-    /// `Damaged`, naming the archive and the segment in it; `Io`.
+    /// `Damaged`, naming the archive and the segment in it, also where it cannot be read at all or
+    /// is not the one that belongs there; `Io`.
     pub fn verify_archives(&self) -> Result<(), Error> {
-        let chain = self.reader.archives()?;
-        chain.found.iter().try_for_each(|archive| archive.verify())
+        self.reader.archives()?.verify()
     }
 
     /// The first record at hand: of the archives that lead up to the log, else of the log.

@@ -11,6 +11,7 @@
     missing_docs
 )]
 
+pub mod damage;
 pub mod dice;
 pub mod forgetful;
 pub mod fuzzing;
@@ -58,12 +59,19 @@ impl Node {
     }
 
     pub fn open_sized(dir: &Path, wrap: Wrap, size: impl FnOnce(&mut Parts)) -> Self {
+        Self::try_open(dir, wrap, size).unwrap()
+    }
+
+    /// The node, or the words with which a part of it refuses to open.
+    pub fn try_open(dir: &Path, wrap: Wrap, size: impl FnOnce(&mut Parts)) -> Result<Self, String> {
+        let said = |error: &dyn std::fmt::Display| error.to_string();
         let (journal, _) =
-            FileJournal::open(dir.join("journal"), holdfast_journal::Options::default()).unwrap();
+            FileJournal::open(dir.join("journal"), holdfast_journal::Options::default())
+                .map_err(|error| said(&error))?;
         let journal = Arc::new(journal);
-        let storage = Arc::new(
-            LocalStorage::open(dir.join("storage"), holdfast_storage::Options::default()).unwrap(),
-        );
+        let storage = LocalStorage::open(dir.join("storage"), holdfast_storage::Options::default())
+            .map_err(|error| said(&error))?;
+        let storage = Arc::new(storage);
         std::fs::create_dir_all(dir.join("jobs")).unwrap();
         let work = Arc::new(LocalBroker::open(&dir.join("jobs")).unwrap());
         // Nobody else writes here, so whatever is half-written was left by a kill.
@@ -80,13 +88,13 @@ impl Node {
             Arc::new(brokers),
         );
         size(&mut parts);
-        let engine = Engine::open(parts).unwrap();
-        Self {
+        let engine = Engine::open(parts).map_err(|error| said(&error))?;
+        Ok(Self {
             engine,
             storage,
             journal,
             dir: dir.to_owned(),
-        }
+        })
     }
 
     pub fn repository(&self, name: &str, at: &Path) {

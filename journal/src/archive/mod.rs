@@ -96,6 +96,8 @@ pub struct Archives {
 pub(crate) struct Chain {
     pub(crate) found: Vec<Archive>,
     pub(crate) missing: Option<String>,
+    /// What is missing is there and not whole, or not the one that belongs there.
+    flawed: bool,
     /// The first record of the log behind them.
     log_first: Seq,
 }
@@ -107,6 +109,7 @@ impl Chain {
         let mut chain = Self {
             found: Vec::new(),
             missing: None,
+            flawed: false,
             log_first,
         };
         let named = file_name(anchor.archive_first, anchor.tip.seq);
@@ -130,6 +133,7 @@ impl Chain {
                     chain.found.push(archive);
                 }
                 other => {
+                    chain.flawed = !matches!(other, Ok(None));
                     let name = if at_anchor {
                         format!("{ARCHIVE_FOLDER}/{named}")
                     } else {
@@ -157,6 +161,7 @@ impl Chain {
         Self {
             found: Vec::new(),
             missing: None,
+            flawed: false,
             log_first,
         }
     }
@@ -176,6 +181,18 @@ impl Chain {
                 self.origin()
             ),
         )
+    }
+
+    /// Checks every byte of what is at hand. What was moved away is no damage; a file that is there and not whole is.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        self.found.iter().try_for_each(Archive::verify)?;
+        match &self.missing {
+            Some(missing) if self.flawed => Err(Error::new(
+                ErrorKind::Damaged,
+                format!("{missing}; put it back from a copy"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn infos(&self) -> Archives {
