@@ -18,8 +18,8 @@ use std::{
 
 use common::{Dice, DoorEvent, dying::Dying, event, events_of, history};
 use holdfast_journal::{
-    ArchiveFile, ArchiveInfo, ArchiveRequest, Error, ErrorKind, FileJournal, Index, Journal,
-    OpenCase, Options, ReadJournal, Seq, StreamId,
+    ArchiveFile, ArchiveInfo, ArchiveRequest, Error, ErrorKind, FileJournal, Index, IndexCheck,
+    Journal, OpenCase, Options, ReadJournal, Seq, StreamId,
     disk::{Disk, MemoryDisk},
 };
 
@@ -448,4 +448,28 @@ fn a_full_disk_refuses_to_archive_and_changes_nothing() {
     assert_eq!(events_of(&journal), expected(41));
     assert!(journal.archive(&request(Seq(41))).unwrap().is_some());
     assert_eq!(history(&journal).unwrap(), expected(41));
+}
+
+#[test]
+fn an_index_that_ends_in_what_was_archived_is_behind_and_not_of_another_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexed = small().index(Index::Sled);
+    let (journal, _) = Doors::open(folder.path(), indexed).unwrap();
+    append(&journal, 0, 2);
+    assert!(journal.wait_for_index(std::time::Duration::from_secs(60)));
+    drop(journal);
+    // The index goes no further: the process that writes on keeps none.
+    let (journal, _) = open(folder.path());
+    append(&journal, 2, 60);
+    archive(&journal, 50).unwrap().unwrap();
+    let first = journal.first();
+    assert!(first > Seq(3));
+    drop(journal);
+    let reading = ReadJournal::<DoorEvent>::open(folder.path()).unwrap();
+    let behind = 60 - first.get() + 1;
+    let expected = IndexCheck::Agrees {
+        through: Seq::ZERO,
+        behind,
+    };
+    assert_eq!(reading.0.verify_index().unwrap(), expected);
 }

@@ -119,6 +119,13 @@ fn compare_open(reader: &Reader, store: &Store) -> Result<IndexCheck, Broken> {
         });
     }
     let log = |e: Error| Broken(format!("reading the log: {e}"));
+    if tip.seq.next() < reader.first() {
+        // What it ends in has left the log since: it is as far behind as an empty one, and built anew.
+        return Ok(IndexCheck::Agrees {
+            through: Seq::ZERO,
+            behind: end.get() - reader.first().get() + 1,
+        });
+    }
     if reader.hash_at(tip.seq).map_err(log)? != Some(tip.hash) {
         return Err(Broken(format!("another history at sequence {}", tip.seq)));
     }
