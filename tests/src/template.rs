@@ -150,9 +150,23 @@ impl Template {
     }
 }
 
+/// Opens the storage of a closed node. A process that another test is just starting holds a copy of all open files for
+/// a moment, and with them the lock.
+fn opened(folder: &Path) -> LocalStorage {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        match LocalStorage::open(folder.to_owned(), Default::default()) {
+            Err(e) if e.kind() == ErrorKind::Locked && Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// The content of each table of a closed node; `None` where there is none to be read.
 pub fn contents(root: &Path) -> BTreeMap<&'static str, Option<String>> {
-    let storage = LocalStorage::open(root.join("node/storage"), Default::default()).unwrap();
+    let storage = opened(&root.join("node/storage"));
     let read = |table: &str| {
         let out = tempfile::tempdir().unwrap();
         let to = out.path().join("out");
