@@ -123,7 +123,7 @@ fn compare_open(reader: &Reader, store: &Store) -> Result<IndexCheck, Broken> {
         // What it ends in has left the log since: it is as far behind as an empty one, and built anew.
         return Ok(IndexCheck::Agrees {
             through: Seq::ZERO,
-            behind: end.get() - reader.first().get() + 1,
+            behind: end.next().get() - reader.first().get(),
         });
     }
     if reader.hash_at(tip.seq).map_err(log)? != Some(tip.hash) {
