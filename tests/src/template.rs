@@ -155,7 +155,7 @@ impl Template {
 fn opened(folder: &Path) -> LocalStorage {
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
-        match LocalStorage::open(folder.to_owned(), Default::default()) {
+        match LocalStorage::open(folder, Default::default()) {
             Err(e) if e.kind() == ErrorKind::Locked && Instant::now() < patience => {
                 std::thread::sleep(Duration::from_millis(20));
             }
