@@ -33,8 +33,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Run SQL statements, or start a shell
     Sql(SqlArgs),
-    /// Read what happened from a data folder or a copy of one; changes nothing
-    #[command(subcommand)]
+    /// Read what happened from a data folder or a copy of one; only `archive` changes anything
+    #[command(subcommand, after_help = JOURNAL_HELP)]
     Journal(JournalCommand),
     /// Look after a repository without a data folder
     #[command(subcommand)]

@@ -59,6 +59,17 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_expected() {
 }
 
 #[test]
+fn help_names_the_one_journal_command_that_changes_a_folder() {
+    let world = World::new();
+    let top = world.run(&["--help"]).ok().out;
+    let journal = world.run(&["journal", "--help"]).ok().out;
+    for help in [&top, &journal] {
+        assert!(help.contains("only `archive` changes anything"), "{help}");
+    }
+    assert!(journal.contains("needs the folder for itself"), "{journal}");
+}
+
+#[test]
 fn version_and_help_go_to_stdout() {
     let world = World::new();
     let version = world.run(&["-V"]).ok();

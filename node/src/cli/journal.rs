@@ -12,6 +12,11 @@ use holdfast_journal::Event as _;
 use crate::exit::Failure;
 use crate::journal_cmd::{Point, parse_time};
 
+pub(crate) const JOURNAL_HELP: &str = "\
+Every command but `archive` takes no lock, opens no engine and changes nothing in the source, also
+beside the process that has the folder open. `archive` moves ended jobs and their events, and
+needs the folder for itself.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
     /// Print every record: sequence, time, stream, kind, fields
