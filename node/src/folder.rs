@@ -203,14 +203,17 @@ fn read_key(path: &Path, file: File) -> Result<[u8; KEY_BYTES], Failure> {
     file.take(KEY_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| io_failure("read the key", path, &error))?;
-    let found = bytes.len();
+    let found = match bytes.len() {
+        len if len > KEY_BYTES => format!("more than {KEY_BYTES}"),
+        len => len.to_string(),
+    };
     <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| {
         Failure::new(
             Exit::Damage,
             "KEY_DAMAGED",
             format!(
-                "the key '{}' has {found} bytes or more, expected {KEY_BYTES}: put it back from a \
-                 copy, or remove it and create the repositories again",
+                "the key '{}' has {found} bytes, expected {KEY_BYTES}: put it back from a copy, \
+                 or remove it and create the repositories again",
                 path.display()
             ),
         )
