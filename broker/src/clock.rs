@@ -23,6 +23,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the real side of the seam")]
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -34,6 +35,10 @@ impl Clock for SystemClock {
 
 /// How long ago a file was last written to, by its time in seconds since 1970; nothing for the
 /// future.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file's age is told by the machine's wall clock"
+)]
 pub(crate) fn age(modified: i64) -> Duration {
     let modified = Duration::from_secs(u64::try_from(modified).unwrap_or(0));
     SystemTime::now()
@@ -52,6 +57,10 @@ pub struct ManualClock {
 
 impl ManualClock {
     /// A clock at an arbitrary origin.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an origin; only differences from it are seen"
+    )]
     pub fn new() -> Self {
         ManualClock {
             origin: Instant::now(),
@@ -83,10 +92,13 @@ impl Clock for ManualClock {
         self.origin.checked_add(elapsed).unwrap_or(self.origin)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a waiter in a loop leaves room for whom it waits for"
+    )]
     fn sleep(&self, duration: Duration, cancel: &CancelToken) {
         if !cancel.is_cancelled() {
             self.advance(duration);
-            // Waiters in a loop must leave room for the thread they wait for.
             std::thread::yield_now();
         }
     }

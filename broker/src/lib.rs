@@ -33,6 +33,13 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 mod bandwidth;
 mod broker;

@@ -1,5 +1,9 @@
 //! The public suite over both brokers and every wrapper around them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};

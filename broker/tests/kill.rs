@@ -1,6 +1,10 @@
 //! Puts into a local folder, killed at any moment: what is under a name is whole, what was
 //! acknowledged is there, and what was under way is invisible and can be swept.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;

@@ -1,6 +1,10 @@
 //! The memory broker is the local one without a disk: whatever is asked of both, in any order, they
 //! answer the same.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use holdfast_broker::{

@@ -3,6 +3,11 @@
 //! "Pocket" keeps its rows in redb. This file opens it with an engine beside it and tells the story
 //! of a backup, a loss and a restore in a temporary folder; the node itself is in `embed/`. It ends
 //! with an exit code other than 0 where a row does not come back.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a host has the real clock and threads"
+)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "embed/mod.rs"]

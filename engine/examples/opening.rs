@@ -4,6 +4,11 @@
 //! Two journals of about as many events as asked for (one million, unless told): many small jobs,
 //! whose state is the largest that so many events can make, and a few jobs of very many tasks,
 //! whose state is small.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a host has the real clock and threads"
+)]
 #![allow(clippy::print_stdout, reason = "a program that reports to a person")]
 
 use std::error::Error;

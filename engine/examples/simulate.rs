@@ -4,6 +4,11 @@
 //! ```sh
 //! cargo run --release -p holdfast-engine --features simulation --example simulate -- 200
 //! ```
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a host has the real clock and threads"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

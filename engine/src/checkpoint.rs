@@ -191,6 +191,7 @@ impl Checkpoints {
             return;
         }
         let (journal, state) = (Arc::clone(&self.journal), state.clone());
+        #[expect(clippy::disallowed_methods, reason = "the real side of `Writing`")]
         let spawned = std::thread::Builder::new()
             .name("holdfast-checkpoint".to_owned())
             .spawn(move || keep(journal.as_ref(), &state, at));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_broker::Context;
@@ -41,6 +42,9 @@ pub(crate) struct Desk {
     /// The terms of a statement's requests to a remote, apart from its patience.
     pub(crate) terms: Context,
     pub(crate) decider: Box<dyn Ask>,
+    pub(crate) cluster: String,
+    /// Probes of remotes so far.
+    pub(crate) probes: AtomicU64,
 }
 
 impl Desk {
@@ -149,9 +153,15 @@ impl Desk {
             },
         )?;
         opened
-            .probe(&context)
+            .probe(&context, &self.probe_name())
             .map_err(|e| unusable(request, &e.to_string()))?;
         Ok(opened)
+    }
+
+    /// A name for a probe that no other statement and no other cluster takes.
+    fn probe_name(&self) -> String {
+        let number = self.probes.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", self.cluster)
     }
 
     pub(crate) fn drop_repository(&self, name: &str) -> Result<(), Refusal> {

@@ -123,6 +123,7 @@ impl Engine {
         };
         let executor = PoolExecutor::new(env, threads, done_tx);
         let (messages, message_rx) = unbounded();
+        let cluster = opened.state.cluster.clone();
         let core = Core::new(
             opened,
             parts.journal,
@@ -141,6 +142,10 @@ impl Engine {
         };
         let clock = Arc::clone(&parts.clock);
         let thread_published = Arc::clone(&published);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the dispatcher's thread; the core has none"
+        )]
         let thread = std::thread::Builder::new()
             .name("holdfast-dispatcher".to_owned())
             .spawn(move || {
@@ -157,6 +162,8 @@ impl Engine {
             published,
             terms: Context::new(),
             decider: Box::new(Dispatched(messages.clone())),
+            cluster,
+            probes: Default::default(),
         };
         Ok(Self {
             desk,

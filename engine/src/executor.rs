@@ -207,6 +207,10 @@ impl Drop for Leaving {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the real side of the `Executor` seam"
+)]
 fn spawn(shared: &Arc<Shared>, pool: Pool) {
     let number = shared.next_thread.fetch_add(1, Ordering::Relaxed);
     let name = format!("holdfast-{}-{number}", pool.name());
@@ -373,6 +377,10 @@ impl Executor for PoolExecutor {
         for entry in entries {
             entry.token.cancel("the engine is closing");
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the real side of the `Executor` seam"
+        )]
         let deadline = Instant::now() + SHUTDOWN_WAIT;
         let mut alive = shared.alive.lock();
         while *alive > 0 && !shared.ended.wait_until(&mut alive, deadline).timed_out() {}

@@ -43,6 +43,13 @@
 //! # protect(Arc::new(tables), &home, &remote)?;
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 mod blobs;
 mod calendar;

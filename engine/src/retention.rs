@@ -244,6 +244,7 @@ impl Archivist {
     }
 
     /// After a turn whose events are durable: begins what is wanted. `state` includes the events up to `at`.
+    #[expect(clippy::disallowed_methods, reason = "the real side of `Writing`")]
     pub(crate) fn begin(&mut self, state: &State, at: Seq, now: Now) {
         self.schedule(state, now);
         if self.running.is_some() {

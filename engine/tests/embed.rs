@@ -1,5 +1,10 @@
 //! The example's node under the storage contract's suite, and killed at every call that the engine
 //! makes.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../examples/embed/mod.rs"]

@@ -22,6 +22,10 @@ const WORTH_RECORDS: u64 = 20_000;
 ///
 /// # Errors
 /// As [`replay`]; `Io` where the system gives no thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one reader ahead of one applier: the log's order stays"
+)]
 pub fn replay_ahead<E, J, P>(journal: &J, projection: &mut P) -> Result<Seq, Error>
 where
     E: Event,

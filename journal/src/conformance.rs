@@ -364,6 +364,7 @@ fn concurrent_transactions_stay_together<S: Subject + Sync>(subject: &S) -> Chec
         }
         Ok(())
     };
+    #[expect(clippy::disallowed_methods, reason = "callers race here on purpose")]
     let outcomes: Vec<_> = thread::scope(|scope| {
         let handles: Vec<_> = (0..THREADS)
             .map(|t| scope.spawn(move || worker(t)))

@@ -334,6 +334,10 @@ impl<E: Event> Journal<E> for FileJournal<E> {
 }
 
 /// Locks the folder against another writer.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tells the operator who holds the folder"
+)]
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(LOCK);
     let failed = |e: &std::io::Error| Error::io("lock", &path.display().to_string(), e);

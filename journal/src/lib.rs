@@ -38,6 +38,13 @@
 //! A journal with an index has one thread, `holdfast-index`, which ends when the journal is
 //! dropped. sled, below it, may panic on a damaged folder; such a panic is caught and leads to a
 //! new index, but the host's panic hook still hears of it.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 mod advance;
 mod ahead;

@@ -111,6 +111,10 @@ impl<E: Event> ReadJournal<E> {
     ///
     /// # Errors
     /// As `salvage`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer looked at is another process"
+    )]
     pub fn salvage_on(disk: Arc<dyn Disk>) -> Result<(Self, OpenReport, Option<Error>), Error> {
         let mut found = Found::look::<E>(&*disk)?;
         for _ in 0..LOOKS_MAX {

@@ -1,5 +1,9 @@
 //! Reading on behind a live writer: everything once, in order, over segments, ends and openings.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 mod common;

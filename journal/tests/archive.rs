@@ -2,6 +2,10 @@
 //! or changed is refused or named.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

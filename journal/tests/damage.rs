@@ -1,6 +1,10 @@
 //! What damage, cuts and lost pages do to a log: a prefix, or a refusal; never a wrong event.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

@@ -1,6 +1,10 @@
 //! A disk that dies at each of its operations in turn, and then loses any choice of what was not
 //! synced: whatever the moment, the next opening has all that was acknowledged.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;

@@ -4,6 +4,10 @@
 //! files of older formats are never written again.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

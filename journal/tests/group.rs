@@ -1,6 +1,10 @@
 //! Group commit: callers share syncs and nobody waits for the index.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

@@ -1,6 +1,10 @@
 //! The index behind the log: whatever happens to it, nothing is lost and every answer is right.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

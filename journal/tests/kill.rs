@@ -1,6 +1,10 @@
 //! A process killed while it appends and archives has kept everything that it was told is durable.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

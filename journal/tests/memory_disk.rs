@@ -1,4 +1,9 @@
 //! The simulated disk keeps what was synced: all of it, and nothing else.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used)]
 
 use holdfast_journal::disk::{Disk, MemoryDisk};

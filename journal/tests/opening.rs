@@ -1,6 +1,10 @@
 //! The opening table on real folders: what each case answers.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

@@ -40,6 +40,13 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 mod claims;
 mod commit;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_broker::{
     Atomicity, Broker, BrokerExt, Context, Description, ErrorClass, ListConsistency, ObjectName,
@@ -68,7 +67,6 @@ struct Inner {
     layout: Layout,
     info: RepoInfo,
     mode: Mode,
-    probes: AtomicU64,
 }
 
 impl fmt::Debug for Repository {
@@ -118,7 +116,6 @@ impl Repository {
                 layout,
                 info,
                 mode,
-                probes: AtomicU64::new(0),
             }),
         })
     }
@@ -136,9 +133,13 @@ impl Repository {
     /// Shows that the repository can be used: a probe object is written, read back, compared and
     /// deleted; in a read-only one, the info object is read again and a listing asked for.
     ///
+    /// `who` = a part of the probe's name that nobody else uses at the same time: two that probe under one name would
+    /// delete each other's object.
+    ///
     /// # Errors
-    /// The failure of the first step that fails, with the step's name.
-    pub fn probe(&self, ctx: &Context) -> Result<(), Error> {
+    /// The failure of the first step that fails, with the step's name; [`ErrorKind::Invalid`] where `who` is no part of
+    /// a name.
+    pub fn probe(&self, ctx: &Context, who: &str) -> Result<(), Error> {
         if self.is_read_only() {
             let name = self.name("__repo_info")?;
             let bytes = self.get(ctx, &name, SMALL_DOCUMENT)?;
@@ -149,8 +150,7 @@ impl Repository {
                 .map(drop)
                 .map_err(|cause| Error::remote(format!("listing {prefix:?}"), cause));
         }
-        let number = self.inner.probes.fetch_add(1, Ordering::Relaxed);
-        let name = self.name(format_args!("probe/{}-{number}", std::process::id()))?;
+        let name = self.name(format_args!("probe/{who}"))?;
         let bytes = b"the repository can be written, read and deleted from";
         let mut outcome = Ok(());
         for _ in 0..PROBE_TRIES {

@@ -15,6 +15,13 @@
 //! assert_eq!(request.database, "shop");
 //! # Ok::<(), holdfast_sql::SqlError>(())
 //! ```
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 mod completion;
 mod cursor;

@@ -1,4 +1,9 @@
 //! No text makes the parser panic, and whatever it reads can be read again.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 use holdfast_sql::{Statement, parse, parse_one};

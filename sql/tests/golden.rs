@@ -1,5 +1,10 @@
 //! Each SHOW in its three formats, held against the texts in `golden/`. `HOLDFAST_BLESS=1` writes
 //! them anew.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::too_many_lines)] // A test fails by panicking.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! The grammar by example: every statement in its forms, and wrong ones with the condition they
 //! meet.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::too_many_lines)] // A test fails by panicking.
 
 use holdfast_engine::RepositoryAccess;

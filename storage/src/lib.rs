@@ -5,6 +5,13 @@
 //! [`LocalStorage`] is the storage for nodes that have none of their own. This crate knows tables,
 //! versions and replicas. It must not know jobs, brokers or repositories: an operation reaches it
 //! as an [`OpId`] and nothing more.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests are outside the deterministic core"
+    )
+)]
 
 pub mod conformance;
 mod contract;

@@ -2,6 +2,10 @@
 //! the next opening finds: everything acknowledged, nothing half, no table between old and new.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests are outside the deterministic core"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test, and its child talks by stdout"

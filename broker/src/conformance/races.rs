@@ -26,6 +26,7 @@ fn all(results: Vec<std::thread::Result<Result<(), Finding>>>) -> Result<(), Fin
 /// Runs `work` on [`THREADS`] threads that begin together.
 fn together(work: impl Fn(usize) -> Result<(), Finding> + Sync) -> Result<(), Finding> {
     let start = Barrier::new(THREADS);
+    #[expect(clippy::disallowed_methods, reason = "callers race here on purpose")]
     let results = std::thread::scope(|scope| {
         let run = |n| {
             start.wait();
@@ -80,6 +81,7 @@ fn no_half_object_is_seen(subject: &Subject) -> Result<(), Finding> {
     subject.put(&name, &versions[0], PutMode::Overwrite)?;
     let done = AtomicBool::new(false);
     let reads = AtomicUsize::new(0);
+    #[expect(clippy::disallowed_methods, reason = "callers race here on purpose")]
     let results = std::thread::scope(|scope| {
         let read = || {
             while !done.load(Ordering::SeqCst) || reads.load(Ordering::SeqCst) == 0 {

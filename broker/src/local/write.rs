@@ -107,6 +107,10 @@ impl Temporary {
     fn create(folder: &Folder, counter: &AtomicU64) -> Result<Self, Errno> {
         loop {
             let number = counter.fetch_add(1, Ordering::Relaxed);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "tells this process's files from another's; nobody sees the name"
+            )]
             let name = format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id());
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -322,6 +322,7 @@ impl Process {
             // One at a time within a task: the tasks are what goes on side by side.
             movers: Movers::new(1),
         };
+        let cluster = opened.state.cluster.clone();
         let core = Core::new(
             opened,
             parts.journal,
@@ -345,6 +346,8 @@ impl Process {
                 shared: Arc::clone(shared),
                 inbox: Arc::clone(&inbox),
             }),
+            cluster,
+            probes: Default::default(),
         };
         Self {
             node,

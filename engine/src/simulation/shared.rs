@@ -64,6 +64,10 @@ pub(super) struct Shared {
 
 impl Shared {
     /// `told` = whether a story is kept.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an origin; only differences from it are seen"
+    )]
     pub(super) fn new(script: Script, told: bool) -> Self {
         let mut choices = Choices::new(script);
         let weather = Weather::choose(&mut choices);

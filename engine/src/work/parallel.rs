@@ -51,6 +51,10 @@ impl Movers {
 ///
 /// # Errors
 /// The first failure; once there is one, no further item is started. Cancelled contexts fail as `Stopped`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads end with this call; a worker of one thread has none"
+)]
 pub(crate) fn each<T: Sync>(
     context: &Context,
     items: &[T],

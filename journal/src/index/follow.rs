@@ -143,6 +143,10 @@ impl Follower {
             unflushed: false,
             size: Size::default(),
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the thread that owns sled; an append never waits for it"
+        )]
         let thread = std::thread::Builder::new()
             .name("holdfast-index".to_owned())
             .spawn(move || worker.run(&woken))
@@ -177,6 +181,10 @@ impl Follower {
 
     /// Waits until the index holds `seq`, has failed, or the time is over; whether it holds it.
     pub(crate) fn wait_for(&self, seq: Seq, timeout: Duration) -> bool {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sled's thread works in the machine's time"
+        )]
         let deadline = Instant::now() + timeout;
         let mut phase = self.shared.phase.lock();
         loop {

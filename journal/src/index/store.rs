@@ -151,6 +151,10 @@ impl Store {
     pub(crate) fn open(path: &Path, family: u32) -> Result<Self, Broken> {
         remove_half_snapshots(path)?;
         let mut tries = 0;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sled lets go of its lock in the machine's time"
+        )]
         let db = loop {
             let config = sled::Config::new()
                 .path(path)

@@ -70,6 +70,10 @@ pub(crate) fn check(reader: &Reader, family: u32, path: &Path) -> Result<IndexCh
         return Ok(IndexCheck::Absent);
     }
     let failed = |e: &std::io::Error| Error::io("copy", "the index", e);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a private copy that goes with this call"
+    )]
     let private = tempfile::Builder::new()
         .prefix("holdfast-index-")
         .tempdir()

@@ -28,7 +28,7 @@ fn a_read_only_repository_reads_everything_and_writes_nothing() {
     let repository = read_only(record).unwrap();
     let ctx = &Context::new();
     assert!(repository.is_read_only());
-    repository.probe(ctx).unwrap();
+    repository.probe(ctx, "a").unwrap();
     assert_eq!(restore(&repository, "l", NOON).unwrap(), data);
     assert_eq!(findings(&repository), []);
     repository
@@ -89,7 +89,7 @@ fn a_repository_that_is_absent_is_made_or_missed() {
     assert!(paths(&broker).is_empty());
     let repository = open(broker.clone());
     assert_eq!(repository.info().create_time, "2026-11-22 08:37:55");
-    repository.probe(&Context::new()).unwrap();
+    repository.probe(&Context::new(), "a").unwrap();
     assert_eq!(paths(&broker), ["__repo_info"]);
     assert_eq!(read_only(broker).unwrap().info(), repository.info());
 }
@@ -147,7 +147,7 @@ fn a_probe_names_the_step_that_fails() {
             When::Always,
             Trouble::Fail(ErrorClass::Denied),
         ));
-        let error = repository.probe(&Context::new()).unwrap_err();
+        let error = repository.probe(&Context::new(), "a").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Remote(ErrorClass::Denied));
         assert!(error.message().starts_with(word), "{error}");
     }

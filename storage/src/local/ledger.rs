@@ -200,6 +200,7 @@ fn is_urgent(event: &CatalogEvent) -> bool {
 }
 
 /// Wall clock in milliseconds since 1970; only shown, never compared.
+#[expect(clippy::disallowed_methods, reason = "only shown, never compared")]
 fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

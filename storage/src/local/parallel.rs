@@ -12,6 +12,10 @@ const ALONE: usize = 4;
 
 /// Calls `work` once for each item, on up to `threads` threads; stops at the first error and
 /// returns it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads end with this call, and no result depends on their order"
+)]
 pub(crate) fn for_each<T: Sync>(
     threads: usize,
     items: &[T],
