@@ -33,7 +33,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Where an index stands in the log, and the heads there; `None` where it is ahead of it.
+    /// Where an index stands in the log, and the heads there (of what left the log they may be older, and
+    /// nobody asks for it); `None` where it is ahead of it.
     fn place(
         &self,
         store: &Store,
@@ -43,7 +44,9 @@ impl Worker {
         let Some(tip) = store.position()? else {
             return Ok(Some((Seq::ZERO, Heads::default())));
         };
-        if !self.knows(tip)? {
+        // What it ends in may have left the log since the journal was opened; answers begin with the log.
+        let archived = tip.seq.next() < self.reader.first();
+        if !archived && !self.knows(tip)? {
             if tip.seq > seen {
                 // Its word on how far it came is older than itself, as after a power cut. It is
                 // kept as it is, and the next opening refuses at once.
@@ -61,7 +64,7 @@ impl Worker {
                 tip.seq
             )));
         }
-        if tip.seq == seen {
+        if archived || tip.seq == seen {
             return Ok(Some((tip.seq, heads)));
         }
         let mut heads = Heads::default();

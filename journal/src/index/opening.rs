@@ -128,6 +128,13 @@ impl Opening {
             let case = self.trouble.filter(|case| !begun(case));
             return Ok((begin, case));
         };
+        if let Some(seen) = self.seen.filter(|seen| seen.seq < base.seq) {
+            // Nothing in the log says whether it is of the same history, and all that answers need is in the log.
+            let records = end.get() - base.seq.get();
+            let why = format!("its end, sequence {}, has left the log", seen.seq);
+            let case = OpenCase::IndexBehind { records };
+            return Ok((Some(Begin::Build { why }), Some(case)));
+        }
         if other_history {
             let why = format!("it knows another history at sequence {}", seen.seq);
             let case = OpenCase::IndexDamaged { why };
