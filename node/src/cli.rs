@@ -123,6 +123,7 @@ Examples:
   holdfast sql --data-dir node1 -e 'BACKUP SNAPSHOT shop.monday TO r; SHOW BACKUP FROM shop'
   holdfast sql --data-dir node1 --format json -e 'SHOW SNAPSHOT ON r'
   holdfast sql --data-dir node1 --database shop -f nightly.sql
+  holdfast sql --data-dir node1 --database shop -f nightly.sql --keep-finished 30d
 
 The local command line is no border: whoever can open the data folder owns what is in it.";
 
@@ -158,6 +159,18 @@ pub(crate) struct SqlArgs {
     /// Do not wait for jobs: answer after acceptance, leave them to the next opening
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Move jobs that ended longer ago than this, such as 12h, 30d or 8w, out of SHOW into an archive:
+    /// once a day, when the folder is opened or while it stays open [default: none moves]
+    #[arg(long, value_name = "DURATION", value_parser = crate::retention::parse_duration)]
+    pub(crate) keep_finished: Option<u64>,
+    /// So many of the newest ended jobs stay however old they are
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "keep_finished"
+    )]
+    pub(crate) keep_last: u64,
 }
 
 const REPOSITORY_HELP: &str = "\

@@ -17,6 +17,7 @@ mod node;
 mod out;
 mod panics;
 mod repository_cmd;
+mod retention;
 mod session;
 mod shell;
 mod split;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_broker::{Broker, Context, LocalBroker};
-use holdfast_engine::{BrokerBlobs, Engine, Event, OpenError, Options, Parts};
+use holdfast_engine::{BrokerBlobs, Engine, Event, OpenError, Options, Parts, Retention};
 use holdfast_journal::{Event as _, FileJournal, Journal, Kind, OpenReport, Seq};
 use holdfast_storage::LocalStorage;
 
@@ -24,6 +24,8 @@ pub(crate) struct NodeOptions {
     pub(crate) backends: u32,
     /// Whether requests to repositories are counted.
     pub(crate) traffic: Traffic,
+    /// Which ended jobs leave by themselves.
+    pub(crate) retention: Retention,
 }
 
 impl Default for NodeOptions {
@@ -31,6 +33,7 @@ impl Default for NodeOptions {
         Self {
             backends: 3,
             traffic: Traffic::Ignored,
+            retention: Retention::default(),
         }
     }
 }
@@ -63,7 +66,10 @@ impl Node {
             vault: KeyVault::shared(&key),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),
-            options: Options::default(),
+            options: Options {
+                retention: options.retention,
+                ..Options::default()
+            },
         })
         .map_err(|error| not_opened(&error))?;
         Ok(Self {

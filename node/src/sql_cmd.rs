@@ -13,7 +13,7 @@ use crate::node::{Node, NodeOptions};
 use crate::session::Session;
 use crate::shell::{Input, Shell};
 use crate::split::{Place, Splitter};
-use crate::{out, wait};
+use crate::{out, retention, wait};
 
 /// How long a finished job may take to let go of what it held.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,13 +32,19 @@ enum Statements {
 pub(crate) fn run(args: SqlArgs) -> Result<Exit, Failure> {
     let statements = statements(&args)?;
     let folder = Folder::hold(&args.data_dir, Absent::Make)?;
+    let retention = retention::of(args.keep_finished, args.keep_last);
     let node = Node::open(
         folder,
         NodeOptions {
             backends: args.backends,
+            retention,
             ..Default::default()
         },
     )?;
+    // What was not moved today is moved another day; the statements do not depend on it.
+    if let Err(failure) = retention::at_opening(&node, retention) {
+        log::warn!("{}", failure.words());
+    }
     let mut run = Run {
         session: Session::new(&node, args.user, args.database),
         node: &node,

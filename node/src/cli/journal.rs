@@ -387,7 +387,7 @@ pub(crate) struct ArchiveArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct AgeArgs {
     /// Jobs that ended longer ago than this, such as 90s, 30m, 12h, 7d or 4w
-    #[arg(long, value_name = "DURATION", value_parser = crate::journal_cmd::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::retention::parse_duration)]
     pub(crate) older_than: Option<u64>,
     /// Jobs that ended before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

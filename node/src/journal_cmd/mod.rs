@@ -21,7 +21,6 @@ mod timeline;
 mod verify;
 mod views;
 
-pub(crate) use archive::parse_duration;
 pub(crate) use point::{Point, parse_time};
 
 use crate::cli::JournalCommand;
