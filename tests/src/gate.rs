@@ -22,7 +22,7 @@ use holdfast_storage::model::{
 use holdfast_storage::{DataFile, Reuse, StagedFile, Staging, Storage};
 use parking_lot::{Mutex, RwLock};
 
-use crate::place::{copy_tree, is_immutable};
+use crate::place::{copy_without_indices, is_immutable};
 
 /// A copy of a node's folders, and the moment that it shows.
 #[derive(Clone, Debug)]
@@ -31,6 +31,15 @@ pub struct Moment {
     pub root: PathBuf,
     /// What had just happened, or was about to.
     pub what: String,
+    /// Where an append to the journal was, or is, what happens.
+    pub append: Option<Side>,
+}
+
+/// On which side of a call a copy was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Before,
+    After,
 }
 
 /// Counts the calls within, and copies when there is none.
@@ -91,7 +100,7 @@ impl Gate {
         call()
     }
 
-    fn copy(&self, what: impl FnOnce() -> String) {
+    fn copy(&self, what: impl FnOnce() -> String, append: Option<Side>) {
         let _nobody = self.within.write();
         let mut copies = self.copies.lock();
         if copies.step == 0 {
@@ -101,15 +110,14 @@ impl Gate {
         let root = self.to.join(moments.len().to_string());
         for folder in ["node/journal", "node/storage", "node/jobs", "remote"] {
             if self.from.join(folder).exists() {
-                copy_tree(&self.from.join(folder), &root.join(folder), &is_immutable);
+                copy_without_indices(&self.from.join(folder), &root.join(folder), &is_immutable);
             }
         }
-        // The index follows the log on a thread of its own, behind any gate; a node does without.
-        let index = root.join("node/journal/index");
-        if index.exists() {
-            std::fs::remove_dir_all(index).unwrap();
-        }
-        moments.push(Moment { root, what: what() });
+        moments.push(Moment {
+            root,
+            what: what(),
+            append,
+        });
     }
 
     /// A call that changes something, maybe with a copy before it and one after it.
@@ -120,17 +128,18 @@ impl Gate {
             copies.step > 0 && copies.calls.is_multiple_of(copies.step)
         };
         if is_due {
-            self.around(what, call)
+            self.around(what, false, call)
         } else {
             self.pass(call)
         }
     }
 
     /// A call with a copy before it and one after it.
-    fn around<T>(&self, what: impl Fn() -> String, call: impl FnOnce() -> T) -> T {
-        self.copy(|| format!("before {}", what()));
+    fn around<T>(&self, what: impl Fn() -> String, appends: bool, call: impl FnOnce() -> T) -> T {
+        let side = |side: Side| appends.then_some(side);
+        self.copy(|| format!("before {}", what()), side(Side::Before));
         let done = self.pass(call);
-        self.copy(|| format!("after {}", what()));
+        self.copy(|| format!("after {}", what()), side(Side::After));
         done
     }
 }
@@ -151,7 +160,8 @@ impl Journal<Event> for Gated<dyn Journal<Event>> {
         if self.gate.copies.lock().step == 0 {
             return self.inner.append(events, at_ms);
         }
-        self.gate.around(names, || self.inner.append(events, at_ms))
+        self.gate
+            .around(names, true, || self.inner.append(events, at_ms))
     }
 
     fn position(&self) -> (Seq, FrameHash) {

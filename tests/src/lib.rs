@@ -14,6 +14,7 @@
 pub mod damage;
 pub mod dice;
 pub mod forgetful;
+pub mod frames;
 pub mod fuzzing;
 pub mod gate;
 pub mod place;

@@ -9,12 +9,24 @@ use crate::tree;
 /// Copies a folder; files for which `link` says so are hard links, which is right only for files
 /// that are never written in place.
 pub fn copy_tree(from: &Path, to: &Path, link: &dyn Fn(&Path) -> bool) {
+    copy_part(from, to, link, &|_| true);
+}
+
+/// As [`copy_tree`], without the indices of journals: they follow their logs on threads of their own, whoever
+/// else stands still, and a node does without them.
+pub fn copy_without_indices(from: &Path, to: &Path, link: &dyn Fn(&Path) -> bool) {
+    copy_part(from, to, link, &|path| !path.ends_with("index"));
+}
+
+fn copy_part(from: &Path, to: &Path, link: &dyn Fn(&Path) -> bool, wanted: &dyn Fn(&Path) -> bool) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() {
-            copy_tree(&path, &target, link);
+            if wanted(&path) {
+                copy_part(&path, &target, link, wanted);
+            }
         } else if link(&path) {
             fs::hard_link(&path, &target).unwrap();
         } else {
