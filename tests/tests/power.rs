@@ -24,17 +24,17 @@ use holdfast_engine::event::JobReleased;
 use holdfast_engine::{Event, JobKind};
 use holdfast_journal::{FileJournal, Journal as _, Options, Seq};
 use holdfast_storage::model::{
-    Access, AllowLoad, FileEntry, FileHash, Make, OpId, RestorePartition, RestoreSpec,
-    RestoreTable, Targets, Token,
+    Access, AllowLoad, BackendId, FileEntry, FileHash, Make, OpId, PinRequest, PinTable,
+    RestorePartition, RestoreSpec, RestoreTable, TabletId, Targets, Token,
 };
 use holdfast_storage::{
     ErrorKind, ExportRequest, LoadRequest, LocalStorage, Staging, Storage as _,
 };
 use holdfast_tests::forgetful::{Disk, Kept, Mounted, When, unavailable};
-use holdfast_tests::place::fingerprint;
+use holdfast_tests::place::{copy_tree, fingerprint};
 use holdfast_tests::template::{Size, Template, contents, label, open_at, released};
 use holdfast_tests::verdict::judge;
-use holdfast_tests::{backup, noise, restore};
+use holdfast_tests::{backup, noise, restore, tree};
 
 /// Tells a child process what to do, and where.
 const CHILD: &str = "HOLDFAST_POWER_CHILD";
@@ -87,12 +87,15 @@ fn can_run(test: &str) -> bool {
 /// Runs a child on the disk; gives what is left, and how often it synced.
 fn run(work: &str, disk: &Disk, cut: Option<Cut>) -> (Left, u64) {
     let mount = tempfile::tempdir().unwrap();
+    // A child that is killed takes none of its temporary folders away.
+    let scratch = tempfile::tempdir().unwrap();
     let at = cut.map(|cut| (cut.sync, cut.when, cut.kept));
     let mounted = Mounted::new(disk.clone(), mount.path(), at).unwrap();
     let alone = ALONE.lock();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
         .env(CHILD, format!("{work}|{}", mount.path().display()))
+        .env("TMPDIR", scratch.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -221,6 +224,7 @@ fn child() {
         "broker" => broker(root),
         "storage" => storage(root, usize::MAX),
         "moved" => moved(root),
+        "linked" => linked(root),
         "backup" => job(root, JobKind::Backup, false),
         "backup, cancelled" => job(root, JobKind::Backup, true),
         "restore" => job(root, JobKind::Restore, false),
@@ -516,7 +520,7 @@ fn moved(root: &Path) {
     // Where the files go is seen in a copy, off this disk.
     let copy = tempfile::tempdir().unwrap();
     let there = copy.path().join("storage");
-    holdfast_tests::place::copy_tree(&home, &there, &|_| false);
+    copy_tree(&home, &there, &|_| false);
     let chunks = |storage: &Path| -> Vec<PathBuf> {
         let name = |path: PathBuf| path.strip_prefix(storage).unwrap().to_owned();
         let mut found = Vec::new();
@@ -569,6 +573,83 @@ fn a_restore_whose_files_a_killed_process_had_moved_is_whole_when_power_is_cut_a
         let (found, new) = (found.unwrap(), new_bytes());
         let old = !left.has_said("COMMITTED") && found == noise(1, 5_000);
         assert!(found == new || old, "{} bytes", found.len());
+    });
+}
+
+/// A local snapshot at storage's own level. A process was killed after it had given the links their
+/// place and before it had made that durable; another one goes on, and says when it is recorded.
+fn linked(root: &Path) {
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("file"), noise(1, 5_000)).unwrap();
+    let home = root.join("storage");
+    let open = || LocalStorage::open(&home, Default::default()).unwrap();
+    let storage = open();
+    let from = vec![files.path().to_owned()];
+    storage.load(&LoadRequest::new("db", "t", from)).unwrap();
+    let (tablet, backend) = pinned(&storage);
+    drop(storage);
+    // Where the links go is seen in a copy, off this disk.
+    let copy = tempfile::tempdir().unwrap();
+    let there = copy.path().join("storage");
+    copy_tree(&home, &there, &|_| false);
+    let seen = LocalStorage::open(&there, Default::default()).unwrap();
+    seen.link(OP, backend, &[tablet]).unwrap();
+    drop(seen);
+    for link in tree(&there.join("backends")).into_keys() {
+        let Some((disk, name)) = link.split_once("/snapshot/") else {
+            continue;
+        };
+        let backend = home.join("backends").join(disk);
+        let link = backend.join("snapshot").join(name);
+        let data = backend.join("data").join(tablet.to_string());
+        let chunk = std::fs::read_dir(data).unwrap().next().unwrap().unwrap();
+        let (folder, file) = (link.parent().unwrap(), link.file_name().unwrap());
+        // The folder is durable under its first name, as a killed process had made it.
+        let half = folder.with_extension("half");
+        std::fs::create_dir_all(&half).unwrap();
+        std::fs::hard_link(chunk.path().join(file), half.join(file)).unwrap();
+        let synced = std::fs::File::open(&half).and_then(|folder| folder.sync_all());
+        synced.unwrap();
+        std::fs::rename(&half, folder).unwrap();
+    }
+    let storage = open();
+    storage.link(OP, backend, &[tablet]).unwrap();
+    say("LINKED");
+    // Something after it, at which power can be cut.
+    storage.create_database("later").unwrap();
+}
+
+/// The one tablet of table `t` and a backend that holds it, pinned.
+fn pinned(storage: &LocalStorage) -> (TabletId, BackendId) {
+    let request = PinRequest {
+        database: "db".to_owned(),
+        tables: vec![PinTable {
+            name: "t".to_owned(),
+            partitions: None,
+        }],
+    };
+    let pin = storage.pin(OP, &request).unwrap();
+    let tablet = &pin.tables[0].partitions[0].tablets[0];
+    (tablet.id, tablet.replicas[0])
+}
+
+#[test]
+fn a_local_snapshot_whose_links_a_killed_process_had_made_is_whole_when_power_is_cut_at_any_sync() {
+    if !can_run("linked") {
+        return;
+    }
+    each_cut("linked", &Disk::new(), 60, &|left, _| {
+        if !left.has_said("LINKED") {
+            return;
+        }
+        let home = left.place.path().join("storage");
+        let storage = LocalStorage::open(&home, Default::default()).unwrap();
+        let (tablet, backend) = pinned(&storage);
+        let file = storage.open(OP, backend, tablet, "file").unwrap();
+        let mut found = vec![0; usize::try_from(file.len()).unwrap()];
+        let read = file.read_at(0, &mut found).unwrap();
+        assert_eq!(read, found.len());
+        assert!(found == noise(1, 5_000), "{} bytes", found.len());
     });
 }
 
