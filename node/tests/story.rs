@@ -128,10 +128,7 @@ fn what_cannot_be_explained_is_said() {
     let other = world
         .run(&["journal", "explain", "node", "77"])
         .refused(1, "JOB_NOT_FOUND");
-    assert!(
-        other.err.contains("the newest of 1 job are 1"),
-        "{other:#?}"
-    );
+    assert!(other.err.contains("the only one is 1"), "{other:#?}");
     for (args, part) in [
         (
             &["journal", "explain", "node", "monday"][..],

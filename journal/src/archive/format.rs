@@ -13,7 +13,8 @@ pub(super) const PART_BYTES: usize = 64;
 /// More segments than this are no archive of ours.
 pub(super) const PARTS_MAX: u32 = 1 << 20;
 const FORMAT: u16 = 1;
-const MAGIC: [u8; 8] = *b"HFJARC\r\n";
+/// The first bytes of every archive.
+pub(super) const MAGIC: [u8; 8] = *b"HFJARC\r\n";
 const SEAL_AT: usize = 192;
 
 /// What a header says.

@@ -16,12 +16,14 @@ use super::{
     format::{self, HEADER_BYTES, Header, PART_BYTES, Part},
 };
 use crate::{
-    disk::{Disk, DiskFile, FolderDisk},
+    disk::{Disk, DiskFile, open_to_read},
     error::{Error, ErrorKind},
     event::Event,
+    frame::Frame,
     ids::Seq,
     journal::{Projection, Visit, drive},
     reader::{Cursor, Raw, Stretch, record, visit_stretch},
+    readonly::VisitFrame,
     segment,
     transaction::Tip,
 };
@@ -367,23 +369,7 @@ impl<E: Event> ArchiveFile<E> {
     /// # Errors
     /// `NotFound`; `Foreign` where it is of another family; `Damaged` where its head is; `Io`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let shown = path.display().to_string();
-        let failed = |e: &io::Error| match e.kind() {
-            io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("no file {shown}")),
-            _ => Error::io("open", &shown, e),
-        };
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
-        else {
-            return Err(Error::invalid(format!("{shown} names no file")));
-        };
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        let disk = FolderDisk::read_only(folder).map_err(|e| failed(&e))?;
-        let file = disk.open(name).map_err(|e| failed(&e))?;
+        let (shown, file) = file_at(path.as_ref())?;
         let archive = Archive::of(shown.clone(), file.into())?;
         if archive.family != E::FAMILY {
             let (found, expected) = (archive.family, E::FAMILY);
@@ -397,6 +383,19 @@ impl<E: Event> ArchiveFile<E> {
             archive,
             events: std::marker::PhantomData,
         })
+    }
+
+    /// Whether the file at this path begins as an archive does; it may be damaged all the same.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`.
+    pub fn begins_at(path: impl AsRef<Path>) -> Result<bool, Error> {
+        let (shown, file) = file_at(path.as_ref())?;
+        let mut start = [0; 8];
+        match file.read_at(0, &mut start) {
+            Ok(read) => Ok(read == start.len() && start == format::MAGIC),
+            Err(e) => Err(Error::io("read", &shown, &e)),
+        }
     }
 
     /// What it says of itself.
@@ -428,6 +427,20 @@ impl<E: Event> ArchiveFile<E> {
             .map(|_| ())
     }
 
+    /// Visits its frames from `from` on, in order, as they were written.
+    ///
+    /// # Errors
+    /// `Damaged`, `Io`; what the visitor returned.
+    pub fn frames(&self, from: Seq, visit: &mut VisitFrame<'_>) -> Result<(), Error> {
+        let to = self.archive.info.last;
+        self.archive
+            .frames(from, to, &mut |raw| {
+                visit(&Frame::of(&raw.head, raw.payload))?;
+                Ok(ControlFlow::Continue(()))
+            })
+            .map(|_| ())
+    }
+
     /// Brings a projection up to its last record, as [`replay`](crate::replay) does; one that begins
     /// after 1 needs a projection that stands just before it.
     ///
@@ -438,4 +451,14 @@ impl<E: Event> ArchiveFile<E> {
             self.read(from, visit)
         })
     }
+}
+
+/// The file at a path, and how it is called in errors.
+fn file_at(path: &Path) -> Result<(String, Box<dyn DiskFile>), Error> {
+    let shown = path.display().to_string();
+    let file = open_to_read(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("no file {shown}")),
+        _ => Error::io("open", &shown, &e),
+    })?;
+    Ok((shown, file))
 }

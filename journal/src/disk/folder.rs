@@ -64,6 +64,12 @@ impl FolderDisk {
     }
 }
 
+/// A file by its path, to be read alone.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    let file = File::open(path)?;
+    Ok(Box::new(FolderFile { file }))
+}
+
 /// Whether no log was begun in a folder.
 fn is_new(path: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(path)? {

@@ -10,6 +10,7 @@ mod memory;
 use std::{fmt::Debug, io, path::Path};
 
 pub use folder::FolderDisk;
+pub(crate) use folder::open_to_read;
 pub use memory::{MemoryDisk, Unsynced};
 
 /// A flat folder of files.

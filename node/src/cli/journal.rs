@@ -47,7 +47,7 @@ pub(crate) enum JournalCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct SourceArgs {
-    /// A data folder (also one that a process has open), a copy, a journal folder, or an exported file
+    /// A data folder (also one that a process has open), a copy, a journal folder, an archive, or an exported file
     #[arg(value_name = "SOURCE")]
     source: Option<PathBuf>,
     /// The same as an option
@@ -66,7 +66,7 @@ impl SourceArgs {
 /// A source and what a command needs besides: `SOURCE A B`, or `--data-dir DIR A B`.
 #[derive(Debug, Args)]
 pub(crate) struct OperandArgs {
-    /// A data folder (also one that a process has open), a copy, a journal folder, or an exported file
+    /// A data folder (also one that a process has open), a copy, a journal folder, an archive, or an exported file
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The source, where it is not given by --data-dir; then the operands

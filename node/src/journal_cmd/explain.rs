@@ -30,7 +30,12 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         ToolFormat::Table => mask_text(&story.explain(&|ms| time_text(&clock, ms))).into_owned(),
         ToolFormat::Json => json_line(&story)?,
     })?;
-    if story.released.is_none() && at == end && !source.is_live() {
+    if story.released.is_none() && at == end && source.archive().is_some() {
+        out::note(format_args!(
+            "the archive ends with sequence {end}: what came later is in a later archive or the log"
+        ));
+    }
+    if story.released.is_none() && at == end && source.journal().is_some() && !source.is_live() {
         out::note(format_args!(
             "no process has the folder open: the next opening goes on with job {job}, `holdfast \
              journal recover --dry-run` says how"
@@ -58,7 +63,9 @@ fn story(source: &Source, job: JobId, at: Seq) -> Result<Story, Failure> {
         gather.take(&record);
         Ok(ControlFlow::Continue(()))
     })?;
-    gather.story().ok_or_else(|| unknown(job, at, &seen))
+    gather
+        .story()
+        .ok_or_else(|| unknown(job, (source.first(), at), &seen))
 }
 
 /// The job that a record accepts.
@@ -70,22 +77,31 @@ pub(super) fn accepted(record: &Record<Event>) -> Option<u64> {
     }
 }
 
-/// The failure for a job that no record up to `at` accepts.
-pub(super) fn unknown(job: JobId, at: Seq, seen: &[u64]) -> Failure {
-    let known = match seen.is_empty() {
-        true => "there is none".to_owned(),
-        false => {
-            let newest = &seen[seen.len().saturating_sub(LISTED)..];
-            let newest: Vec<String> = newest.iter().map(u64::to_string).collect();
-            format!(
-                "the newest of {} are {}",
-                crate::text::count(seen.len() as u64, "job"),
-                newest.join(", ")
-            )
+/// The failure for a job that no record from `first` to `at` accepts; `seen` are those that one does.
+pub(super) fn unknown(job: JobId, (first, at): (Seq, Seq), seen: &[u64]) -> Failure {
+    let known = match seen {
+        [] => "there is none".to_owned(),
+        [only] => format!("the only one is {only}"),
+        some if some.len() <= LISTED => format!("there are {}", listed(some)),
+        some => format!(
+            "the newest of {} are {}",
+            crate::text::count(some.len() as u64, "job"),
+            listed(&some[some.len() - LISTED..])
+        ),
+    };
+    let earlier = match first > Seq::FIRST {
+        true => {
+            format!("; the records before sequence {first} are not here, it may have begun there")
         }
+        false => String::new(),
     };
     Failure::failed(
         "JOB_NOT_FOUND",
-        format!("no record up to sequence {at} is of a job {job}: {known}"),
+        format!("no record up to sequence {at} accepts a job {job}: {known}{earlier}"),
     )
+}
+
+fn listed(ids: &[u64]) -> String {
+    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+    ids.join(", ")
 }

@@ -20,7 +20,7 @@ use crate::{out, text};
 /// Runs the command.
 pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.source.path())?;
-    if source.first() > Seq::FIRST {
+    if source.first() > Seq::FIRST && source.archive().is_none() {
         return Err(Failure::failed(
             "RECORDS_NOT_HERE",
             format!(

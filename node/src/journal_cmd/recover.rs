@@ -34,6 +34,16 @@ pub(super) fn run(args: &RecoverArgs) -> Result<Exit, Failure> {
     }
     let path = args.source.path();
     let source = Source::open(&path)?;
+    if source.archive().is_some() {
+        return Err(Failure::failed(
+            "NOT_A_FOLDER",
+            format!(
+                "'{}' is an archive, which holds what is over; what the next opening does is in the \
+                 folder that it came from",
+                path.display()
+            ),
+        ));
+    }
     let clock = SystemClock::new();
     let now = Now {
         wall_ms: args.opened_at.unwrap_or_else(|| clock.wall_ms()),

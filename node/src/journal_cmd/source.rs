@@ -1,5 +1,5 @@
 //! Where the tools read events from: a data folder, which a running process may have open, a copy
-//! of one, a journal folder, or an exported file. One type for all of them; few tools know which
+//! of one, a journal folder, an archive, or an exported file. One type for all of them; few tools know which
 //! they have.
 //!
 //! It reads the log, takes no lock and changes nothing.
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use holdfast_engine::{Event, Replay};
 use holdfast_journal::{
-    Error, ErrorKind, Event as _, Frame, FrameHash, OpenReport, Projection, ReadJournal, Record,
-    Seq,
+    ArchiveFile, Error, ErrorKind, Event as _, Frame, FrameHash, OpenReport, Projection,
+    ReadJournal, Record, Seq,
 };
 
 use super::exported::{ExportFile, VisitExported};
@@ -28,6 +28,8 @@ enum Content {
     /// A journal: what was found at the end of its log, and its first record at hand.
     Journal(Box<ReadJournal<Event>>, OpenReport, Seq),
     Export(Box<ExportFile>),
+    /// One archive by itself.
+    Archive(Box<ArchiveFile<Event>>),
 }
 
 /// An open source: the events as far as they are whole, and what was found behind them. It ends
@@ -46,7 +48,7 @@ impl Source {
     /// error here: what lies before it can be read, see [`conclude`](Source::conclude).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let opened = match path.is_file() {
-            true => Self::open_export(path),
+            true => Self::open_file(path),
             false => Self::open_journal(path),
         };
         opened.map_err(|error| journal_failure(&error))
@@ -66,6 +68,17 @@ impl Source {
             path: path.to_owned(),
             content: Content::Journal(Box::new(journal), report, first),
             refusal,
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<Self, Error> {
+        if !ArchiveFile::<Event>::begins_at(path)? {
+            return Self::open_export(path);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            content: Content::Archive(Box::new(ArchiveFile::open(path)?)),
+            refusal: None,
         })
     }
 
@@ -89,19 +102,27 @@ impl Source {
     }
 
     /// The journal itself and what was found at the end of its log, for what only a journal has;
-    /// `None` for an exported file.
+    /// `None` for a file.
     pub(crate) fn journal(&self) -> Option<(&ReadJournal<Event>, &OpenReport)> {
         match &self.content {
             Content::Journal(journal, report, _) => Some((journal, report)),
-            Content::Export(_) => None,
+            Content::Export(_) | Content::Archive(_) => None,
         }
     }
 
-    /// The exported file, for what only that has; `None` for a journal.
+    /// The exported file, for what only that has.
     pub(crate) fn export(&self) -> Option<&ExportFile> {
         match &self.content {
-            Content::Journal(..) => None,
             Content::Export(file) => Some(file),
+            Content::Journal(..) | Content::Archive(_) => None,
+        }
+    }
+
+    /// The archive, where the source is one by itself.
+    pub(crate) fn archive(&self) -> Option<&ArchiveFile<Event>> {
+        match &self.content {
+            Content::Archive(file) => Some(file),
+            Content::Journal(..) | Content::Export(_) => None,
         }
     }
 
@@ -125,6 +146,7 @@ impl Source {
         match &self.content {
             Content::Journal(_, _, first) => *first,
             Content::Export(file) => file.head().first,
+            Content::Archive(file) => file.info().first,
         }
     }
 
@@ -133,6 +155,7 @@ impl Source {
         match &self.content {
             Content::Journal(journal, ..) => journal.position(),
             Content::Export(file) => file.last(),
+            Content::Archive(file) => (file.info().last, file.info().hash),
         }
     }
 
@@ -153,6 +176,7 @@ impl Source {
                 journal.hash_at(first.before())?.ok_or_else(missing)
             }
             Content::Export(file) => Ok(file.head().before),
+            Content::Archive(file) => Ok(file.info().hash_before),
         }
     }
 
@@ -180,6 +204,7 @@ impl Source {
             Content::Export(file) => file.frames(from, &mut |frame, _| {
                 step(record(frame)?).map(ControlFlow::Continue)
             }),
+            Content::Archive(file) => file.read(from.max(file.info().first), &mut step),
         };
         match (ended, read) {
             (Some(Err(failure)), _) => Err(failure),
@@ -199,6 +224,9 @@ impl Source {
                 visit(frame, false).map(|_| ())
             }),
             Content::Export(file) => file.frames(Seq::FIRST, visit),
+            Content::Archive(file) => file.frames(file.info().first, &mut |frame| {
+                visit(frame, false).map(|_| ())
+            }),
         }
     }
 
@@ -265,8 +293,11 @@ impl Source {
     /// Where no state is early enough; what reading reports.
     pub(crate) fn begin(&self, at: Seq) -> Result<Replay, Failure> {
         let first = self.first();
-        let (Content::Journal(journal, ..), false) = (&self.content, first <= Seq::FIRST) else {
+        if first <= Seq::FIRST {
             return Ok(Replay::new());
+        }
+        let Content::Journal(journal, ..) = &self.content else {
+            return Err(self.without_state());
         };
         let kept = journal
             .checkpoints(Replay::CHECKPOINTS)
@@ -296,6 +327,20 @@ impl Source {
         }
     }
 
+    /// The refusal to show a state of a file whose records begin later than the journal did.
+    fn without_state(&self) -> Failure {
+        Failure::failed(
+            "RECORDS_NOT_HERE",
+            format!(
+                "'{}' begins with sequence {} and no state stands before it, so none can be shown: \
+                 name a folder that has all archives in its 'journal/archive'; dump, explain, \
+                 timeline and verify read this file",
+                self.path.display(),
+                self.first()
+            ),
+        )
+    }
+
     /// Takes in what a writer has added since; says whether bytes follow that are no whole record.
     /// `None` where what is there now does not go on from what was read.
     pub(crate) fn advance(&self) -> Option<bool> {
@@ -307,7 +352,7 @@ impl Source {
                     None
                 }
             },
-            Content::Export(_) => Some(false),
+            Content::Export(_) | Content::Archive(_) => Some(false),
         }
     }
 

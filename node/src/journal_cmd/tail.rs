@@ -29,7 +29,7 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
         return Err(Failure::failed(
             "NOT_A_FOLDER",
             format!(
-                "'{}' is an exported file, which does not grow; -f follows a folder",
+                "'{}' is a file, which does not grow; -f follows a folder",
                 source.path().display()
             ),
         ));

@@ -319,8 +319,8 @@ fn damaged(text: String) -> Error {
 
 fn no_export(name: &str) -> Error {
     let text = format!(
-        "'{name}' is no exported journal; expected a data folder, a journal folder, or a file made \
-         by `holdfast journal export`"
+        "'{name}' is no exported journal and no archive; expected a data folder, a journal folder, \
+         an archive of one, or a file made by `holdfast journal export`"
     );
     Error::new(ErrorKind::NotFound, text)
 }

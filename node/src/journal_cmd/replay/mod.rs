@@ -34,6 +34,16 @@ const LISTED: usize = 50;
 /// Runs the command.
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.source.path())?;
+    if source.first() > Seq::FIRST {
+        return Err(Failure::failed(
+            "RECORDS_NOT_HERE",
+            format!(
+                "a replay begins with sequence 1, the records here begin with {}: name a folder that \
+                 has all archives in its 'journal/archive'",
+                source.first()
+            ),
+        ));
+    }
     let mut run = Run {
         stepper: Stepper::new(&source),
         clock: SystemClock::new(),
@@ -274,7 +284,9 @@ impl Run<'_> {
             gather.take(&record);
             Ok(ControlFlow::Continue(()))
         })?;
-        let story = gather.story().ok_or_else(|| unknown(job, at, &seen))?;
+        let story = gather
+            .story()
+            .ok_or_else(|| unknown(job, (Seq::FIRST, at), &seen))?;
         let text = story.explain(&|ms| time_text(&self.clock, ms));
         out::data(&mask_text(&text))
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &TimelineArgs) -> Result<Exit, Failure> {
     let drawing = draw(&source, job, at)?;
     let picture = |parts| {
         let drawn: Option<Timeline> = drawing.clone().finish(parts);
-        drawn.ok_or_else(|| unknown(job, at, &[]))
+        drawn.ok_or_else(|| unknown(job, (source.first(), at), &[]))
     };
     if let Some(file) = &args.chrome {
         write(file, &chrome::trace(&picture(TRACE_PARTS)?))?;
@@ -58,7 +58,7 @@ fn draw(source: &Source, job: JobId, at: Seq) -> Result<Drawing, Failure> {
     })?;
     match seen.contains(&job.0) {
         true => Ok(drawing),
-        false => Err(unknown(job, at, &seen)),
+        false => Err(unknown(job, (source.first(), at), &seen)),
     }
 }
 
