@@ -240,7 +240,8 @@ pub(crate) struct RecoverArgs {
 const REPLAY_HELP: &str = "\
 On a terminal a prompt starts; `help` there lists its commands. Each record that is passed is
 decided anew: what the engine of today would not record is a finding. Exit code 1 where it decides
-something else, 4 where a record could not have followed.
+something else, 4 where a record could not have followed. Where archives were moved away it begins with
+the oldest checkpoint; what lies before that is refused.
 
 Examples:
   holdfast journal replay node1

@@ -309,14 +309,7 @@ impl Source {
             .next();
         match usable {
             Some(replay) if replay.position() <= at => Ok(replay),
-            Some(replay) => Err(Failure::failed(
-                "RECORDS_NOT_HERE",
-                format!(
-                    "sequence {at} was asked for, the oldest state at hand is that of sequence {}: \
-                     put the archives back beside the log, into its folder 'archive'",
-                    replay.position()
-                ),
-            )),
+            Some(replay) => Err(self.before_begin(at, replay.position())),
             None => Err(Failure::failed(
                 "RECORDS_NOT_HERE",
                 format!(
@@ -339,6 +332,15 @@ impl Source {
                 self.first()
             ),
         )
+    }
+
+    /// The refusal of a sequence before the oldest state at hand.
+    pub(crate) fn before_begin(&self, at: Seq, begun: Seq) -> Failure {
+        let text = format!(
+            "sequence {at} was asked for, the oldest state at hand is that of sequence {begun}: put \
+             the archives back beside the log, into its folder 'archive'"
+        );
+        Failure::failed("RECORDS_NOT_HERE", text)
     }
 
     /// Takes in what a writer has added since; says whether bytes follow that are no whole record.

@@ -45,9 +45,15 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         ));
     }
     let mut run = Run {
-        stepper: Stepper::new(&source),
+        stepper: Stepper::new(&source)?,
         clock: SystemClock::new(),
     };
+    let begun = run.stepper.begun();
+    if begun > Seq::ZERO {
+        out::note(format_args!(
+            "the replay begins with the state at sequence {begun}, from a checkpoint"
+        ));
+    }
     if let Some(point) = args.to {
         let target = source.find(point)?;
         run.stepper.goto(target)?;
@@ -146,7 +152,10 @@ impl Run<'_> {
         let position = self.stepper.position();
         match command {
             Command::Step(count) => self.go(Seq(position.get().saturating_add(count))),
-            Command::Back(count) => self.go(Seq(position.get().saturating_sub(count))),
+            Command::Back(count) => {
+                let back = Seq(position.get().saturating_sub(count));
+                self.go(back.max(self.stepper.begun()))
+            }
             Command::End => self.go(self.stepper.end()),
             Command::Goto(point) => {
                 let target = self.stepper.source().find(point)?;
@@ -186,7 +195,12 @@ impl Run<'_> {
     fn event(&self) -> Result<(), Failure> {
         match self.stepper.record() {
             Some(record) => out::data(&line(record, &self.clock, RecordFormat::Table)),
-            None => out::data("before the first record\n"),
+            None => match self.stepper.begun() {
+                Seq::ZERO => out::data("before the first record\n"),
+                begun => out::data(&format!(
+                    "before the first record at hand, in the state of sequence {begun}\n"
+                )),
+            },
         }
     }
 
@@ -297,8 +311,16 @@ impl Run<'_> {
         for finding in findings {
             text.push_str(&format!("finding at {}: {}\n", finding.seq, finding.text));
         }
+        let begun = self.stepper.begun();
         if findings.is_empty() {
-            text.push_str("no finding: the engine of today decides the same up to here\n");
+            let from = match (self.stepper.checked() == begun, begun) {
+                (true, _) => return out::data("no record was passed, none was decided anew\n"),
+                (false, Seq::ZERO) => String::new(),
+                (false, _) => format!(" from sequence {} on", begun.next()),
+            };
+            text.push_str(&format!(
+                "no finding{from}: the engine of today decides the same up to here\n"
+            ));
         }
         out::data(&mask_text(&text))
     }

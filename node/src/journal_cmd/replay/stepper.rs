@@ -9,7 +9,7 @@ use holdfast_engine::story::words;
 use holdfast_engine::{Event, Replay};
 use holdfast_journal::{Event as _, Projection, Record, Seq};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::journal_cmd::line::fields;
 use crate::journal_cmd::source::Source;
 
@@ -29,7 +29,10 @@ pub(super) struct Finding {
 pub(super) struct Stepper<'a> {
     source: &'a Source,
     replay: Replay,
-    /// States at the ends of chunks; the one before the first record too.
+    /// What it began with: the state before the first record, or that of a checkpoint where the
+    /// records before it are not at hand.
+    base: Replay,
+    /// States at the ends of chunks.
     kept: BTreeMap<Seq, Replay>,
     /// The chunk that was read last, with a few records on each side.
     chunk: Vec<Record<Event>>,
@@ -42,17 +45,33 @@ pub(super) struct Stepper<'a> {
 }
 
 impl<'a> Stepper<'a> {
-    pub(super) fn new(source: &'a Source) -> Self {
-        Self {
+    /// Stands before everything that is at hand.
+    ///
+    /// # Errors
+    /// Where there is no state that leads on to the records at hand; what reading reports.
+    pub(super) fn new(source: &'a Source) -> Result<Self, Failure> {
+        let base = source.begin(source.last().0)?;
+        let mut stepper = Self {
             source,
-            replay: Replay::new(),
-            kept: BTreeMap::from([(Seq::ZERO, Replay::new())]),
+            replay: base.clone(),
+            kept: BTreeMap::new(),
             chunk: Vec::new(),
             chunk_number: None,
-            checked: Seq::ZERO,
+            checked: base.position(),
             findings: Vec::new(),
             broken: None,
+            base,
+        };
+        // The record of the checkpoint may be at hand.
+        if stepper.begun() > Seq::ZERO {
+            stepper.move_to(stepper.begun())?;
         }
+        Ok(stepper)
+    }
+
+    /// Where it began: [`Seq::ZERO`], or the record of a checkpoint.
+    pub(super) fn begun(&self) -> Seq {
+        self.base.position()
     }
 
     pub(super) fn position(&self) -> Seq {
@@ -72,6 +91,11 @@ impl<'a> Stepper<'a> {
         &mut self.replay
     }
 
+    /// The last record that was decided anew; [`begun`](Stepper::begun) before the first.
+    pub(super) fn checked(&self) -> Seq {
+        self.checked
+    }
+
     /// What was found so far.
     pub(super) fn findings(&self) -> &[Finding] {
         &self.findings
@@ -82,20 +106,37 @@ impl<'a> Stepper<'a> {
         self.broken.is_some()
     }
 
-    /// The record that the replay stands behind; `None` before the first.
+    /// The record that the replay stands behind; `None` before the first at hand.
     pub(super) fn record(&self) -> Option<&Record<Event>> {
         find(&self.chunk, self.position())
     }
 
     /// Goes to stand behind `target`, or as near as a record that cannot follow lets it.
+    ///
+    /// # Errors
+    /// A target before the state that it began with; records that are not there.
     pub(super) fn goto(&mut self, target: Seq) -> Result<(), Failure> {
+        if target < self.begun() {
+            return Err(self.source.before_begin(target, self.begun()));
+        }
         let mut target = target.min(self.end());
         if let Some(broken) = self.broken {
             target = target.min(broken.before());
         }
+        self.move_to(target)?;
+        if self.broken.is_none() && self.position() != target {
+            let text = format!(
+                "sequence {target} was asked for, the records at hand lead to {} only",
+                self.position()
+            );
+            return Err(Failure::new(Exit::Damage, "JOURNAL_DAMAGED", text));
+        }
+        Ok(())
+    }
+
+    fn move_to(&mut self, target: Seq) -> Result<(), Failure> {
         if target < self.position() {
-            let nearest = self.kept.range(..=target).next_back();
-            self.replay = nearest.map_or_else(Replay::new, |(_, kept)| kept.clone());
+            self.replay = self.nearest(target);
         }
         let wanted = number_of(target.max(Seq::FIRST));
         if self.chunk_number == Some(wanted) && self.position().next() >= first_of(wanted) {
@@ -105,6 +146,12 @@ impl<'a> Stepper<'a> {
             return Ok(());
         }
         self.read_to(target, wanted)
+    }
+
+    /// The last kept state at `target` or before it.
+    fn nearest(&self, target: Seq) -> Replay {
+        let kept = self.kept.range(..=target).next_back();
+        kept.map_or(&self.base, |(_, kept)| kept).clone()
     }
 
     /// Reads on from where the state is, chunk by chunk, and keeps the last one.
@@ -151,8 +198,7 @@ impl<'a> Stepper<'a> {
                     text: format!("it cannot follow what came before: {error}"),
                 });
                 // A refused event leaves the state unusable.
-                let nearest = self.kept.range(..next).next_back();
-                self.replay = nearest.map_or_else(Replay::new, |(_, kept)| kept.clone());
+                self.replay = self.nearest(next.before());
                 let again = self.replay.position().next();
                 for record in chunk.iter().filter(|r| r.seq >= again && r.seq < next) {
                     // They were applied once before.
@@ -273,8 +319,8 @@ mod tests {
         }
         journal(dir.path(), &history.take());
         let source = Source::open(dir.path()).unwrap();
-        let mut forward = Stepper::new(&source);
-        let mut back = Stepper::new(&source);
+        let mut forward = Stepper::new(&source).unwrap();
+        let mut back = Stepper::new(&source).unwrap();
         back.goto(source.last().0).unwrap();
         // The made plans are not those that the made ends of tasks told of.
         let plans = |f: &Finding| f.text.starts_with("StateEntered") && f.text.contains("\"plan\"");
@@ -311,7 +357,7 @@ mod tests {
         events.insert(7, opening);
         journal(dir.path(), &events);
         let source = Source::open(dir.path()).unwrap();
-        let mut stepper = Stepper::new(&source);
+        let mut stepper = Stepper::new(&source).unwrap();
         for _ in 0..2 {
             stepper.goto(source.last().0).unwrap();
             assert_eq!(stepper.position(), Seq(7));
@@ -322,7 +368,7 @@ mod tests {
             last.seq == Seq(8) && last.text.contains("epoch 1 follows epoch 1"),
             "{last:?}"
         );
-        let mut straight = Stepper::new(&source);
+        let mut straight = Stepper::new(&source).unwrap();
         straight.goto(Seq(7)).unwrap();
         assert!(state(&mut stepper) == state(&mut straight));
     }

@@ -1,0 +1,106 @@
+//! A journal whose archives were moved away: what the tools still tell, and what they refuse to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
+mod common;
+
+use common::{Ended, World};
+use serde_json::Value;
+
+fn journal(world: &World, args: &[&str]) -> Ended {
+    world.run(&[&["journal"], args].concat())
+}
+
+fn seqs(world: &World, source: &str) -> Vec<u64> {
+    let dump = journal(world, &["dump", source, "--format", "json"]).ok();
+    let parse = |line| serde_json::from_str::<Value>(line).unwrap();
+    let seq = |line| parse(line)["seq"].as_u64().unwrap();
+    dump.out.lines().map(seq).collect()
+}
+
+/// A data folder whose first backup has left for an archive that is not there any more, and whose
+/// second one is in the log. The first record of the log.
+fn away() -> (World, u64) {
+    let world = World::new();
+    world.shop(200_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    world.sql("BACKUP SNAPSHOT shop.tuesday TO r").ok();
+    std::fs::rename(world.path("node/journal/archive"), world.path("away")).unwrap();
+    let first = seqs(&world, "node")[0];
+    assert!(first > 1);
+    (world, first)
+}
+
+fn script(world: &World, commands: &str) -> Ended {
+    let path = world.file("commands", commands);
+    let path = path.to_str().unwrap();
+    world.run(&["journal", "replay", "node", "--script", path])
+}
+
+#[test]
+fn a_replay_begins_with_the_oldest_state_and_says_so() {
+    let (world, _) = away();
+    let end = *seqs(&world, "node").last().unwrap();
+    let to = journal(&world, &["replay", "node", "--to", &end.to_string()]).ok();
+    assert!(
+        to.out.starts_with(&format!("{end:>8}  ")) && to.out.contains("tuesday"),
+        "{to:#?}"
+    );
+    assert!(!to.out.contains("monday"), "{to:#?}");
+    let begun = to.err.lines().find(|line| line.contains("begins with"));
+    let begun = begun.unwrap_or_else(|| panic!("{to:#?}"));
+    let base: u64 = begun
+        .split(' ')
+        .find_map(|word| word.trim_end_matches([',', ':']).parse().ok())
+        .unwrap();
+    assert!(base > 1 && base < end, "{begun}");
+    let found = format!(
+        "no finding from sequence {} on: the engine of today",
+        base + 1
+    );
+    assert!(to.out.contains(&found), "{to:#?}");
+    let state = journal(&world, &["state", "node"]).ok().out;
+    let row = state.lines().find(|line| line.contains("tuesday")).unwrap();
+    assert!(to.out.contains(row), "{row}\n{to:#?}");
+    // Steps go back as far as to that state.
+    let there = script(&world, "step 3\nback 9\nshow\nstep").ok().out;
+    let straight = script(&world, "show\nstep").ok().out;
+    assert!(there.ends_with(&straight), "{there}\n{straight}");
+}
+
+#[test]
+fn a_replay_to_what_is_away_is_refused_and_says_what_to_do() {
+    let (world, first) = away();
+    for target in [1, 3, first - 2] {
+        let refused = journal(&world, &["replay", "node", "--to", &target.to_string()])
+            .refused(1, "RECORDS_NOT_HERE");
+        assert!(
+            refused.err.contains("put the archives back"),
+            "{refused:#?}"
+        );
+        assert_eq!(refused.out, "", "nothing was replayed");
+        script(&world, &format!("goto end\ngoto {target}")).refused(1, "RECORDS_NOT_HERE");
+    }
+    script(&world, "goto 1999-01-01").refused(1, "RECORDS_NOT_HERE");
+    // With no state that stands in for what left there is nothing to begin with.
+    for entry in std::fs::read_dir(world.path("node/journal")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "checkpoint") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for args in [
+        &["replay", "node"][..],
+        &["replay", "node", "--to", "100"],
+        &["replay", "node", "--script", "commands"],
+    ] {
+        let refused = journal(&world, args).refused(1, "RECORDS_NOT_HERE");
+        assert_eq!(refused.out, "", "nothing was replayed");
+    }
+}
