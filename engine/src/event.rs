@@ -5,6 +5,9 @@
 
 use holdfast_journal::{StreamId, events};
 
+use crate::order::Work;
+use crate::view::state_name;
+
 macro_rules! payloads {
     ($($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? })*) => {
         $(
@@ -153,23 +156,6 @@ payloads! {
         timeout_seconds: u64,
         /// Monotonic time, ms.
         mono_ms: u64,
-    }
-
-    /// A job entered a state, or the next piece of work in it.
-    StateEntered {
-        /// The job.
-        job: u64,
-        /// The state's number ([`crate::BackupState`] or [`crate::RestoreState`]).
-        state: u8,
-        /// The work's number ([`crate::Work`]).
-        #[serde(serialize_with = "work_name")]
-        work: u8,
-        /// The id of its first task.
-        first_task: u64,
-        /// The tasks.
-        lanes: Vec<LaneV1>,
-        /// The plan of the work.
-        plan: Option<[u8; 32]>,
     }
 
     /// A task was dispatched.
@@ -401,9 +387,60 @@ payloads! {
     }
 }
 
+/// A job entered a state, or the next piece of work in it.
+#[derive(Clone, Debug, PartialEq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct StateEntered {
+    /// The job.
+    pub job: u64,
+    /// The state's number ([`crate::BackupState`] or [`crate::RestoreState`]).
+    pub state: u8,
+    /// The work's number ([`crate::Work`]).
+    pub work: u8,
+    /// The id of its first task.
+    pub first_task: u64,
+    /// The tasks.
+    pub lanes: Vec<LaneV1>,
+    /// The plan of the work.
+    pub plan: Option<[u8; 32]>,
+}
+
+/// State and work by their names, so that a dump reads without a table. A backup and a restore number their states
+/// alike; the work tells which of both the job is.
+impl serde::Serialize for StateEntered {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Shown<'a> {
+            job: u64,
+            state: Name,
+            #[serde(serialize_with = "work_name")]
+            work: u8,
+            first_task: u64,
+            lanes: &'a [LaneV1],
+            plan: Option<[u8; 32]>,
+        }
+        #[derive(serde::Serialize)]
+        #[serde(untagged)]
+        enum Name {
+            Known(&'static str),
+            Unknown(u8),
+        }
+        let kind = Work::from_number(self.work).map(Work::kind);
+        let name = kind.and_then(|kind| state_name(kind, self.state));
+        let shown = Shown {
+            job: self.job,
+            state: name.map_or(Name::Unknown(self.state), Name::Known),
+            work: self.work,
+            first_task: self.first_task,
+            lanes: &self.lanes,
+            plan: self.plan,
+        };
+        shown.serialize(serializer)
+    }
+}
+
 /// A work by its name, so that a dump reads without a table.
 fn work_name<S: serde::Serializer>(number: &u8, serializer: S) -> Result<S::Ok, S::Error> {
-    match crate::order::Work::from_number(*number) {
+    match Work::from_number(*number) {
         Some(work) => serializer.collect_str(&format_args!("{work:?}")),
         None => serializer.serialize_u8(*number),
     }

@@ -223,6 +223,42 @@ pub enum JobView {
     Restore(RestoreView),
 }
 
+/// The name of a state by the number that an event carries.
+pub(crate) fn state_name(kind: JobKind, number: u8) -> Option<&'static str> {
+    use BackupState as B;
+    use RestoreState as R;
+    let backup = [
+        B::Pending,
+        B::Snapshoting,
+        B::UploadSnapshot,
+        B::Uploading,
+        B::SaveMeta,
+        B::UploadInfo,
+        B::Finished,
+        B::Cancelled,
+    ];
+    let restore = [
+        R::Pending,
+        R::Snapshotting,
+        R::Download,
+        R::Downloading,
+        R::Commit,
+        R::Committing,
+        R::Finished,
+        R::Cancelled,
+    ];
+    match kind {
+        JobKind::Backup => backup
+            .into_iter()
+            .find(|state| *state as u8 == number)
+            .map(B::name),
+        JobKind::Restore => restore
+            .into_iter()
+            .find(|state| *state as u8 == number)
+            .map(R::name),
+    }
+}
+
 impl JobView {
     /// What both kinds show.
     pub fn common(&self) -> &JobCommon {

@@ -149,3 +149,44 @@ fn secrets_in_the_words_of_an_error_are_shown_nowhere() {
         assert!(out.contains("repo?") && !out.contains("hush"), "{out}");
     }
 }
+
+#[test]
+fn a_state_that_is_entered_bears_its_name_in_every_format() {
+    let world = lived();
+    let states = |job: &str| -> Vec<String> {
+        let records = dumped(&world, "node", &["--kind", "StateEntered", "--job", job]);
+        let state = |r: &Value| r["fields"]["state"].as_str().unwrap().to_owned();
+        records.iter().map(state).collect()
+    };
+    let jobs: Vec<String> = ["BackupSubmitted", "RestoreSubmitted"]
+        .map(|kind| dumped(&world, "node", &["--kind", kind])[0]["job"].to_string())
+        .to_vec();
+    assert_eq!(
+        states(&jobs[0]),
+        [
+            "SNAPSHOTING",
+            "UPLOAD_SNAPSHOT",
+            "UPLOADING",
+            "SAVE_META",
+            "UPLOAD_INFO",
+            "UPLOAD_INFO"
+        ]
+    );
+    assert_eq!(
+        states(&jobs[1]),
+        [
+            "SNAPSHOTTING",
+            "DOWNLOAD",
+            "DOWNLOADING",
+            "COMMIT",
+            "COMMITTING"
+        ]
+    );
+    for (format, shown) in [
+        ("table", "\"state\":\"SAVE_META\""),
+        ("csv", "\"\"state\"\":\"\"SAVE_META\"\""),
+    ] {
+        let dump = journal(&world, &["dump", "node", "--format", format]).ok();
+        assert!(dump.out.contains(shown), "{}", dump.out);
+    }
+}

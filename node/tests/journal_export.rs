@@ -183,7 +183,7 @@ fn an_exported_file_of_format_1_is_read_for_ever() {
     let whole = blake3::hash(serde_json::to_string(&fields).unwrap().as_bytes());
     assert_eq!(
         whole.to_hex().as_str(),
-        "64383ca1e09750d8dc58004f1a093059e2e1e0cf146456dee57bd92ed1e3ff0c"
+        "a009a8f330cfa9e244a1cfb11b291f76832885ec4bf1c8bda4bb42ada59aa2a3"
     );
     let state = journal(&world, &["state", golden, "--format", "json"])
         .ok()

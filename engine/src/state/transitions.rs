@@ -2,6 +2,7 @@
 //! every other, `docs/states.md` is checked against it.
 
 use crate::order::Work;
+use crate::spec::JobKind;
 use crate::state::Stage;
 use crate::view::{BackupState as B, RestoreState as R};
 
@@ -161,6 +162,29 @@ impl Work {
     /// The work with this number, if there is one.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|work| *work as u8 == number)
+    }
+
+    /// Which of both kinds of job has it.
+    pub fn kind(self) -> JobKind {
+        match self {
+            Self::Pin
+            | Self::Link
+            | Self::PlanUpload
+            | Self::Upload
+            | Self::SaveMeta
+            | Self::UploadInfo
+            | Self::PutMarker
+            | Self::Release
+            | Self::Discard => JobKind::Backup,
+            Self::PrepareMeta
+            | Self::Stage
+            | Self::PlanDownload
+            | Self::Download
+            | Self::Prepare
+            | Self::Commit
+            | Self::Forget
+            | Self::Abort => JobKind::Restore,
+        }
     }
 
     /// Whether a backend runs it, beside other tasks of the same phase; else the coordinator does, alone.

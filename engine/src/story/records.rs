@@ -9,7 +9,7 @@ use crate::event::{Event, LaneV1};
 use crate::ids::{Epoch, JobId, TaskId};
 use crate::order::{StatusCode, Work};
 use crate::spec::JobKind;
-use crate::view::{BackupState, RestoreState};
+use crate::view::{self, BackupState};
 
 /// One record of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,39 +153,7 @@ impl Tasks {
 
 /// The name of a state by the number that an event carries.
 pub(super) fn state_name(kind: JobKind, number: u8) -> &'static str {
-    use BackupState as B;
-    use RestoreState as R;
-    let backup = [
-        B::Pending,
-        B::Snapshoting,
-        B::UploadSnapshot,
-        B::Uploading,
-        B::SaveMeta,
-        B::UploadInfo,
-        B::Finished,
-        B::Cancelled,
-    ];
-    let restore = [
-        R::Pending,
-        R::Snapshotting,
-        R::Download,
-        R::Downloading,
-        R::Commit,
-        R::Committing,
-        R::Finished,
-        R::Cancelled,
-    ];
-    let found = match kind {
-        JobKind::Backup => backup
-            .into_iter()
-            .find(|state| *state as u8 == number)
-            .map(B::name),
-        JobKind::Restore => restore
-            .into_iter()
-            .find(|state| *state as u8 == number)
-            .map(R::name),
-    };
-    found.unwrap_or("UNKNOWN")
+    view::state_name(kind, number).unwrap_or("UNKNOWN")
 }
 
 /// The task and attempt that an event is about.
