@@ -34,16 +34,6 @@ const LISTED: usize = 50;
 /// Runs the command.
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.source.path())?;
-    if source.first() > Seq::FIRST {
-        return Err(Failure::failed(
-            "RECORDS_NOT_HERE",
-            format!(
-                "a replay begins with sequence 1, the records here begin with {}: name a folder that \
-                 has all archives in its 'journal/archive'",
-                source.first()
-            ),
-        ));
-    }
     let mut run = Run {
         stepper: Stepper::new(&source)?,
         clock: SystemClock::new(),
@@ -300,7 +290,7 @@ impl Run<'_> {
         })?;
         let story = gather
             .story()
-            .ok_or_else(|| unknown(job, (Seq::FIRST, at), &seen))?;
+            .ok_or_else(|| unknown(job, (self.stepper.source().first(), at), &seen))?;
         let text = story.explain(&|ms| time_text(&self.clock, ms));
         out::data(&mask_text(&text))
     }
