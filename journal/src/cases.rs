@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, ErrorKind},
     ids::Seq,
+    segment,
 };
 
 /// A finding at opening.
@@ -47,6 +48,8 @@ pub enum OpenCase {
     },
     /// Segments between two others, or before the first, are not there.
     MissingSegment {
+        /// The file before, where there is one; if it was cut, no file is missing.
+        before: Option<String>,
         /// The sequence that the next file should have started with.
         expected: Seq,
         /// The sequence that it starts with.
@@ -104,6 +107,8 @@ pub enum OpenCase {
         seen: Seq,
         /// Where the log ends.
         end: Seq,
+        /// The first record that is not there. Its segment is missing, or the last that is there was cut.
+        lost: Seq,
     },
     /// There is no index; it is built.
     IndexMissing,
@@ -198,6 +203,20 @@ impl OpenCase {
     }
 }
 
+/// Which file of a log is not there, as far as its neighbours tell.
+fn write_missing(
+    f: &mut fmt::Formatter<'_>,
+    before: Option<&str>,
+    expected: Seq,
+    found: Seq,
+) -> fmt::Result {
+    write!(f, ": segment {} is not there", segment::name(expected))?;
+    if let Some(before) = before {
+        write!(f, ", or {before} was cut")?;
+    }
+    write!(f, ": the next file is {}", segment::name(found))
+}
+
 impl fmt::Display for OpenCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const COPY: &str = "acknowledged events are missing or changed, put the folder back from \
@@ -214,16 +233,20 @@ impl fmt::Display for OpenCase {
             Self::UnfinishedTransaction => f.write_str(": it was never acknowledged"),
             Self::TornSegment { segment } => write!(f, ": {segment} was being made"),
             Self::Damage { flaw } => write!(f, ": {flaw}; {COPY}"),
-            Self::MissingSegment { expected, found } => write!(
-                f,
-                ": expected a segment that starts with sequence {expected}, found one that starts \
-                 with {found}; {COPY}"
-            ),
+            Self::MissingSegment {
+                before,
+                expected,
+                found,
+            } => {
+                write_missing(f, before.as_deref(), *expected, *found)?;
+                write!(f, "; {COPY}")
+            }
             Self::AnchorMissing { found } => write!(
                 f,
-                ": expected a segment that starts with sequence 1, found one that starts with \
-                 {found}, and no file anchor that says where the records before it went; put back \
-                 the segments, or the anchor, from a copy"
+                ": segment {} is not there, the first file is {}, and no file anchor says where the \
+                 records before it went; put back the segments, or the anchor, from a copy",
+                segment::name(Seq::FIRST),
+                segment::name(*found)
             ),
             Self::AnchorWrong { flaw } => write!(
                 f,
@@ -249,10 +272,16 @@ impl fmt::Display for OpenCase {
             Self::Locked { holder } => {
                 write!(f, ": the journal is open in {holder}; close that one first")
             }
-            Self::LostTail { witness, seen, end } => write!(
+            Self::LostTail {
+                witness,
+                seen,
+                end,
+                lost,
+            } => write!(
                 f,
-                ": {witness} has seen sequence {seen}, the log ends at {end}; {COPY} or, where \
-                 {witness} is from elsewhere, remove it"
+                ": {witness} has seen sequence {seen}, the log ends at {end}: segment {} is not there, \
+                 or the one before it was cut; {COPY} or, where {witness} is from elsewhere, remove it",
+                segment::name(*lost)
             ),
             Self::IndexMissing => f.write_str(": it is built from the log"),
             Self::IndexBehind { records } => write!(f, ": by {records} records, it catches up"),
@@ -331,6 +360,7 @@ mod tests {
             OpenCase::TornSegment { segment: text() },
             OpenCase::Damage { flaw: text() },
             OpenCase::MissingSegment {
+                before: Some(text()),
                 expected: Seq(5),
                 found: Seq(9),
             },
@@ -352,6 +382,7 @@ mod tests {
                 witness: text(),
                 seen: Seq(9),
                 end: Seq(5),
+                lost: Seq(6),
             },
             OpenCase::IndexMissing,
             OpenCase::IndexBehind { records: 3 },

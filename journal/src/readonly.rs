@@ -56,6 +56,7 @@ impl Found {
                 witness: format!("the file {name}"),
                 seen,
                 end,
+                lost: end.next(),
             };
             refusal = Some(case.refusal());
             report.cases.push(case);

@@ -140,6 +140,7 @@ pub(crate) fn scan(
             witness: format!("the file {ANCHOR}"),
             seen: base.seq,
             end: Seq::ZERO,
+            lost: base.seq.next(),
         };
         let (case, cut, damage) = scanner.refuse(case, ANCHOR, 0);
         return Ok(scanner.finish(case, cut, damage));
@@ -254,8 +255,14 @@ impl Scanner<'_> {
             let case = OpenCase::AnchorMissing { found: first };
             return Ok(Some(self.refuse(case, &name, 0)));
         }
-        if header.first != expected || first != expected {
+        if header.first != first {
+            let said = header.first;
+            let flaw = format!("its name says sequence {first}, its header {said}");
+            return Ok(Some(self.refuse(OpenCase::Damage { flaw }, &name, 0)));
+        }
+        if first != expected {
             let case = OpenCase::MissingSegment {
+                before: self.segments.last().map(|segment| segment.name.clone()),
                 expected,
                 found: first,
             };

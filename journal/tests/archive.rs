@@ -319,6 +319,39 @@ fn any_byte_of_an_archive_that_changes_is_found_and_the_archive_named() {
 }
 
 #[test]
+fn an_archive_cut_at_any_byte_or_lengthened_is_no_archive_and_is_named_while_the_log_opens() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let info = journal.archives().unwrap().found[0].clone();
+    let (first, last) = (journal.first(), journal.position().0);
+    drop(journal);
+    let path = root.path().join(&info.file);
+    let bytes = fs::read(&path).unwrap();
+    let name = format!("{:020}.archive", info.last.get());
+    let check = |what: &str| {
+        let proved = ArchiveFile::<DoorEvent>::open(&path).and_then(|archive| archive.verify());
+        let error = proved.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+        assert!(error.to_string().contains(&name), "{what}: {error}");
+        // The log does not need it, and whoever proves all archives hears of it.
+        let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+        assert_eq!((reader.first(), reader.position().0), (first, last));
+        let error = reader.verify_archives().expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+        assert!(error.to_string().contains(&name), "{what}: {error}");
+    };
+    for cut in 0..bytes.len() {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        check(&format!("cut to {cut}"));
+    }
+    fs::write(&path, [&bytes[..], &[0]].concat()).unwrap();
+    check("a byte longer");
+    fs::write(&path, &bytes).unwrap();
+    let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+    reader.verify_archives().unwrap();
+}
+
+#[test]
 fn a_move_that_was_cut_short_is_finished_or_undone_by_the_next_opening() {
     let root = tempfile::tempdir().unwrap();
     let (journal, _) = open(root.path());

@@ -132,29 +132,73 @@ fn a_kind_from_a_newer_program_is_refused_by_number() {
     assert!(error.to_string().contains("kind 4"), "{error}");
 }
 
+/// A file's last name.
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
 #[test]
-fn a_missing_segment_is_refused_with_its_sequence() {
+fn a_missing_segment_is_refused_and_its_file_named() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path(), 40);
+    let (journal, _) = open(root.path());
+    journal.checkpoint(Seq(40), "views", b"state").unwrap();
+    drop(journal);
     let all = segments(root.path());
     assert!(all.len() > 4, "{} segments", all.len());
-    for gone in [0, 2] {
+    for gone in [0, 2, all.len() - 1] {
         let bytes = fs::read(&all[gone]).unwrap();
         fs::remove_file(&all[gone]).unwrap();
         let error = FileJournal::<DoorEvent>::open(root.path(), small()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
-        let first: u64 = all[gone]
-            .file_stem()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let expected = format!("starts with sequence {first},");
+        let expected = format!("segment {} is not there", name(&all[gone]));
         assert!(error.to_string().contains(&expected), "{error}");
+        let (_, _, refusal) = ReadJournal::<DoorEvent>::salvage(root.path()).unwrap();
+        let refusal = refusal.unwrap().to_string();
+        assert!(refusal.contains(&expected), "{refusal}");
         fs::write(&all[gone], bytes).unwrap();
     }
     assert_eq!(events_of(&open(root.path()).0).len(), 40);
+}
+
+#[test]
+fn a_segment_that_was_cut_between_two_records_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path(), 40);
+    let all = segments(root.path());
+    let victim = &all[2];
+    let bytes = fs::read(victim).unwrap();
+    let first: u64 = name(victim).strip_suffix(".log").unwrap().parse().unwrap();
+    // The header of the segment, then one frame: 96 bytes and its payload, padded to 16.
+    let payload = u32::from_le_bytes(bytes[108..112].try_into().unwrap()) as usize;
+    let end = 96 + (96 + payload).next_multiple_of(16);
+    fs::write(victim, &bytes[..end]).unwrap();
+    let error = FileJournal::<DoorEvent>::open(root.path(), small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    let expected = format!(
+        "segment {:020}.log is not there, or {} was cut",
+        first + 1,
+        name(victim)
+    );
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[test]
+fn a_segment_under_the_name_of_another_is_damage() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path(), 40);
+    let all = segments(root.path());
+    fs::rename(&all[3], &all[2]).unwrap();
+    let error = FileJournal::<DoorEvent>::open(root.path(), small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    let number = |path: &Path| name(path).trim_start_matches('0').replace(".log", "");
+    let expected = format!(
+        "its name says sequence {}, its header {}",
+        number(&all[2]),
+        number(&all[3])
+    );
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(error.to_string().contains(name(&all[2])), "{error}");
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl Opening {
             witness: format!("the file {name}"),
             seen,
             end,
+            lost: end.next(),
         }))
     }
 }
@@ -184,5 +185,6 @@ pub(super) fn lost_tail(seen: Seq, end: Seq) -> OpenCase {
         witness: format!("the folder {INDEX_FOLDER}"),
         seen,
         end,
+        lost: end.next(),
     }
 }
