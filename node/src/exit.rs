@@ -1,6 +1,7 @@
 //! How the program ends: exit codes, and failures in the shape that scripts rely on.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 /// The exit codes of every command.
@@ -67,6 +68,16 @@ impl Failure {
         Self::new(Exit::Failed, symbol, text)
     }
 
+    /// What the system answered to reading or writing a file, in `text`: a full disk has a symbol of its own, since
+    /// what to do about it is known.
+    pub(crate) fn io(kind: io::ErrorKind, text: impl fmt::Display) -> Self {
+        let symbol = match kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "DISK_FULL",
+            _ => "IO_ERROR",
+        };
+        Self::failed(symbol, text)
+    }
+
     /// A command line that is wrong in a way the definition of the arguments cannot say.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self {
@@ -95,5 +106,27 @@ impl From<holdfast_sql::SqlError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.as_deref().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_used_up_quota_are_no_other_errors_of_a_file() {
+        // Linux: ENOSPC, EDQUOT, EACCES, EIO.
+        for (number, symbol) in [
+            (28, "DISK_FULL"),
+            (122, "DISK_FULL"),
+            (13, "IO_ERROR"),
+            (5, "IO_ERROR"),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            let failure = Failure::io(error.kind(), &error);
+            let text = failure.text.unwrap();
+            assert!(text.contains(&format!("[{symbol}] ")), "{text}");
+            assert_eq!(failure.exit, Exit::Failed);
+        }
     }
 }

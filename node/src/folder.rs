@@ -112,8 +112,8 @@ pub(crate) fn storage_dir(path: &Path) -> PathBuf {
 }
 
 fn io_failure(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(
-        "IO_ERROR",
+    Failure::io(
+        error.kind(),
         format!("cannot {what} '{}': {error}", path.display()),
     )
 }
@@ -255,6 +255,17 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_on_a_full_disk_is_said_to_be_that() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let failure = io_failure("make the key", Path::new("node/key"), &full);
+        let text = failure.text.unwrap();
+        assert!(
+            text.contains("[DISK_FULL] cannot make the key 'node/key'"),
+            "{text}"
+        );
     }
 
     #[test]

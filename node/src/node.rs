@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_broker::{Broker, Context, LocalBroker};
+use holdfast_broker::{Broker, Context, ErrorClass, LocalBroker};
 use holdfast_engine::{BrokerBlobs, Engine, Event, OpenError, Options, Parts, Retention};
 use holdfast_journal::{Event as _, FileJournal, Journal, Kind, OpenReport, Seq};
 use holdfast_storage::LocalStorage;
@@ -166,14 +166,14 @@ fn tell(report: &OpenReport) {
 }
 
 fn open_jobs(path: &Path) -> Result<Arc<dyn Broker>, Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(
-            "IO_ERROR",
-            format!("work files in '{}': {error}", path.display()),
-        )
-    };
-    let path = std::path::absolute(path).map_err(|error| failed(&error))?;
-    let broker = LocalBroker::open(&path).map_err(|error| failed(&error))?;
+    let words =
+        |error: &dyn std::fmt::Display| format!("work files in '{}': {error}", path.display());
+    let path =
+        std::path::absolute(path).map_err(|error| Failure::io(error.kind(), words(&error)))?;
+    let broker = LocalBroker::open(&path).map_err(|error| match error.class() {
+        ErrorClass::Full => Failure::failed("DISK_FULL", words(&error)),
+        _ => Failure::failed("IO_ERROR", words(&error)),
+    })?;
     // Nobody else writes here, so whatever is half-written was left by a kill.
     if let Err(error) = broker.sweep(&Context::new(), Duration::ZERO) {
         log::warn!("work files in '{}' are not swept: {error}", path.display());

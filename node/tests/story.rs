@@ -210,4 +210,7 @@ fn a_timeline_of_nothing_is_refused() {
             "absent/x.html",
         ])
         .refused(1, "IO_ERROR");
+    world
+        .run(&["journal", "timeline", "node", &job, "--html", "/dev/full"])
+        .refused(1, "DISK_FULL");
 }

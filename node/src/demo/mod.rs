@@ -52,5 +52,5 @@ fn say(line: &str) -> Result<(), Failure> {
 
 /// Takes a failed system call of the demo itself.
 fn io_failed(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
-    move |error| Failure::failed("IO_ERROR", format!("{what}: {error}"))
+    move |error| Failure::io(error.kind(), format!("{what}: {error}"))
 }

@@ -73,7 +73,7 @@ fn create(to: &Path) -> Result<File, Failure> {
 
 fn not_written(to: &Path, error: &io::Error) -> Failure {
     let text = format!("'{}' cannot be written: {error}", to.display());
-    Failure::failed("IO_ERROR", text)
+    Failure::io(error.kind(), text)
 }
 
 /// Writes the file and syncs it; gives how many events were changed.
@@ -88,7 +88,13 @@ fn write(source: &Source, redactor: &mut Redactor, file: &File) -> Result<(Seale
             })
             .map_err(failed)?;
     }
-    let io = |error: io::Error| Error::new(ErrorKind::Io, format!("write: {error}"));
+    let io = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, format!("write: {error}"))
+    };
     let head = head(source, redactor).map_err(failed)?;
     let description = describe(source, redactor).to_string();
     let mut writer = Writer::new(BufWriter::new(file), &head, &description)

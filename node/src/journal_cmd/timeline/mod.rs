@@ -68,7 +68,7 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     }
     fs::write(file, text).map_err(|error| {
         let text = format!("cannot write '{}': {error}", file.display());
-        Failure::failed("IO_ERROR", text)
+        Failure::io(error.kind(), text)
     })?;
     out::note(format_args!(
         "{}: {}",
