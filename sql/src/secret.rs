@@ -1,6 +1,8 @@
 //! Which properties are secrets, and what stands in their place when one would be shown. No secret
 //! leaves this crate in a text that it makes.
 
+mod words;
+
 use std::borrow::Cow;
 
 /// What stands in place of a secret.
@@ -60,8 +62,16 @@ pub fn mask_location(location: &str) -> String {
 }
 
 /// A message as it may be shown: each location in it is masked, such as the one that an adapter names
-/// in the words of its error.
+/// in the words of its error, and so is each value that stands behind a secret key (`password=…`,
+/// `"token": "…"`, `<SignatureProvided>…`), an `Authorization` header and a bearer's token.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
+    match mask_locations(text) {
+        Cow::Borrowed(text) => words::mask_values(text),
+        Cow::Owned(text) => Cow::Owned(words::mask_values(&text).into_owned()),
+    }
+}
+
+fn mask_locations(text: &str) -> Cow<'_, str> {
     let is_location =
         |word: &str| word.contains("://") || (word.contains('?') && word.contains('='));
     if !is_location(text) {
