@@ -21,6 +21,9 @@ mod replicas;
 mod table;
 #[cfg(test)]
 mod tests;
+mod values;
+
+pub use values::without_values;
 
 /// What a snapshot holds, as its manifest says.
 #[derive(Clone, Debug)]

@@ -173,6 +173,11 @@ fn refused(result: Result<Checked, Refusal>, code: RefusalCode, fragments: &[&st
             "'{fragment}' in: {refusal}"
         );
     }
+    // Bounds of partitions are users' data, and can be left out of every refusal.
+    let left = without_values(&refusal.message);
+    for value in ["[(", "('", "takes '", "MINVALUE", "MAXVALUE"] {
+        assert!(!left.contains(value), "'{value}' in: {left}");
+    }
 }
 
 /// Restores `sales` onto an existing `sales` that `change` made different.

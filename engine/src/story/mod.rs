@@ -14,6 +14,7 @@ mod records;
 mod timeline;
 mod work;
 
+pub use crate::check::without_values;
 pub use figures::{bytes, count, duration};
 pub use gather::Gather;
 pub use model::{

@@ -308,12 +308,13 @@ pub(crate) struct TailArgs {
 }
 
 const EXPORT_HELP: &str = "\
-The file holds every event, the times and sizes of jobs, and the words of errors. It holds no data of
-tables, no property of a repository, and no secret of a location. The file cannot be made for one
-job alone: what a job may do depends on the others.
+The file holds every event, the times and sizes of jobs, names, locations and the words of errors. It
+holds no data of tables, no bounds of partitions, no property of a repository, and no secret of a
+location or behind a known key in a message. The file cannot be made for one job alone: what a job may do
+depends on the others.
 --anonymize also replaces the names of databases, tables, partitions, labels, repositories and
-brokers, the locations, and in messages whatever is a path, stands between quotes or is no plain
-word; a plain word that is no known name stays. Ids, hashes, times and numbers stay.
+brokers, the locations, and in messages whatever is a path or an address, stands between quotes or is
+no plain word; a plain word that is no known name stays. Ids, hashes of contents, times and numbers stay.
 
 Examples:
   holdfast journal export node1 --to node1.hfexport

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use holdfast_engine::{Clock as _, Event};
-use holdfast_journal::{Error, ErrorKind, Event as _, Frame, Seq};
+use holdfast_journal::{Error, ErrorKind, Event as _, Frame, FrameHash, Seq};
 use serde_json::{Map, Value, json};
 
-use super::exported::{Head, Redactor, Sealed, Writer};
+use super::exported::{FORMAT, Head, Mark, Redactor, Sealed, Writer};
 use super::source::{Source, record};
 use crate::cli::ExportJournalArgs;
 use crate::exit::{Exit, Failure};
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
     };
     let file = create(&args.to)?;
     let written = write(&source, &mut redactor, &file);
-    let (sealed, changed) = match written {
+    let done = match written {
         Ok(done) => done,
         Err(failure) => {
             // Half a file is good for nothing, and it was made here.
@@ -46,15 +46,23 @@ pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let (last, hash) = source.last();
+    let Done {
+        sealed, changed, ..
+    } = done;
     out::note(format_args!(
-        "exported {} to sequence {last} into '{}', {}",
+        "exported {} to sequence {} into '{}', {}",
         text::count(sealed.records, "record"),
+        done.last.0,
         args.to.display(),
         text::bytes(sealed.bytes)
     ));
+    let own = match done.own {
+        Some(from) => format!(" (the file's own from sequence {from} on)"),
+        None => String::new(),
+    };
     out::note(format_args!(
-        "{changed} of them without what may not leave; chain hash {hash}, seal {}",
+        "{changed} of them without what may not leave; chain hash {}{own}, seal {}",
+        done.last.1,
         blake3::Hash::from_bytes(sealed.seal).to_hex()
     ));
     source.conclude()
@@ -76,8 +84,18 @@ fn not_written(to: &Path, error: &io::Error) -> Failure {
     Failure::io(error.kind(), text)
 }
 
-/// Writes the file and syncs it; gives how many events were changed.
-fn write(source: &Source, redactor: &mut Redactor, file: &File) -> Result<(Sealed, u64), Failure> {
+/// A file that was written.
+struct Done {
+    sealed: Sealed,
+    /// Records without what may not leave.
+    changed: u64,
+    last: (Seq, FrameHash),
+    /// The record from which on the hashes are not those of the journal.
+    own: Option<Seq>,
+}
+
+/// Writes the file and syncs it.
+fn write(source: &Source, redactor: &mut Redactor, file: &File) -> Result<Done, Failure> {
     let failed = |error: Error| journal_failure(&error);
     if redactor.anonymizes() {
         // Twice through the journal: a message may come before the name in it is known.
@@ -97,45 +115,91 @@ fn write(source: &Source, redactor: &mut Redactor, file: &File) -> Result<(Seale
     };
     let head = head(source, redactor).map_err(failed)?;
     let description = describe(source, redactor).to_string();
-    let mut writer = Writer::new(BufWriter::new(file), &head, &description)
+    let writer = Writer::new(BufWriter::new(file), &head, &description)
         .map_err(|error| failed(io(error)))?;
-    let mut changed = 0;
+    let mut copy = Copy {
+        // Format 1 kept the hashes of whatever it changed.
+        trusted: source.export().is_none_or(|file| file.head().format > 1),
+        writer,
+        own: redactor.anonymizes().then_some(head.first),
+        changed: 0,
+    };
     source
-        .frames(&mut |frame, already| {
-            let redacted = redactor.redact(&record(frame)?.event);
-            changed += u64::from(redacted.is_some() || already);
-            match &redacted {
-                Some(event) => {
-                    let mut payload = Vec::new();
-                    event.encode(&mut payload)?;
-                    let frame = Frame {
-                        kind: event.kind(),
-                        payload: &payload,
-                        ..*frame
-                    };
-                    writer.push(&frame, true).map_err(io)?;
-                }
-                None => writer.push(frame, already).map_err(io)?,
-            }
+        .frames(&mut |frame, mark| {
+            copy.take(redactor, frame, mark)?;
             Ok(ControlFlow::Continue(()))
         })
         .map_err(failed)?;
-    if writer.last() != source.last() {
-        let (found, expected) = (writer.last().0, source.last().0);
+    let last = copy.writer.last();
+    if last.0 != source.last().0 {
+        let (found, expected) = (last.0, source.last().0);
         let text = format!("the journal was read to {found}, expected {expected}");
         return Err(Failure::new(Exit::Damage, "JOURNAL_DAMAGED", text));
     }
-    let (_, sealed) = writer.finish().map_err(|error| failed(io(error)))?;
+    let (_, sealed) = copy.writer.finish().map_err(|error| failed(io(error)))?;
     file.sync_all().map_err(|error| failed(io(error)))?;
-    Ok((sealed, changed))
+    Ok(Done {
+        sealed,
+        changed: copy.changed,
+        last,
+        own: copy.own,
+    })
+}
+
+/// Writes record after record without what may not leave.
+struct Copy<W> {
+    writer: Writer<W>,
+    /// Whether what was taken out of the source's records cannot be guessed from their hashes.
+    trusted: bool,
+    own: Option<Seq>,
+    changed: u64,
+}
+
+impl<W: io::Write> Copy<W> {
+    fn take(
+        &mut self,
+        redactor: &mut Redactor,
+        frame: &Frame<'_>,
+        before: Mark,
+    ) -> Result<(), Error> {
+        let redacted = redactor.redact(&record(frame)?.event);
+        let changed = redacted.is_some() || before.changed;
+        self.changed += u64::from(changed);
+        let guessable = redacted.as_ref().is_some_and(|redacted| redacted.guessable)
+            || (before.changed && !self.trusted);
+        // Later hashes prove a guess as well as the one of the record itself.
+        if self.own.is_none() && (guessable || before.own) {
+            self.own = Some(frame.seq);
+        }
+        let mut payload = Vec::new();
+        let mut copy = *frame;
+        if let Some(redacted) = &redacted {
+            redacted.event.encode(&mut payload)?;
+            copy.payload = &payload;
+        }
+        if self.own.is_some() {
+            copy.hash = copy.chained(&self.writer.last().1);
+        }
+        let mark = Mark {
+            changed,
+            own: self.own.is_some(),
+        };
+        self.writer
+            .push(&copy, mark)
+            .map_err(|error| Error::new(ErrorKind::Io, format!("write: {error}")))
+    }
 }
 
 fn head(source: &Source, redactor: &Redactor) -> Result<Head, Error> {
     let anonymized = source.export().is_some_and(|file| file.head().anonymized);
     Ok(Head {
+        format: FORMAT,
         family: Event::FAMILY,
         first: source.first(),
-        before: source.before()?,
+        before: match redactor.anonymizes() {
+            true => FrameHash::genesis(Event::FAMILY),
+            false => source.before()?,
+        },
         anonymized: anonymized || redactor.anonymizes(),
     })
 }
@@ -158,6 +222,7 @@ fn describe(source: &Source, redactor: &mut Redactor) -> Value {
     let mut removed = vec![
         "properties of repositories",
         "secrets in locations and messages",
+        "values of users' data in messages",
     ];
     if redactor.anonymizes() {
         removed.push("names, locations and paths");
@@ -168,7 +233,6 @@ fn describe(source: &Source, redactor: &mut Redactor) -> Value {
         "exported": time_text(&clock, clock.wall_ms()),
         "first": source.first().get(),
         "last": source.last().0.get(),
-        "chain_hash": source.last().1.to_string(),
         "removed": removed,
         "found": found,
         "refusal": refusal,

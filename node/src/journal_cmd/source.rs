@@ -13,7 +13,7 @@ use holdfast_journal::{
     ReadJournal, Record, Seq,
 };
 
-use super::exported::{ExportFile, VisitExported};
+use super::exported::{ExportFile, Mark, VisitExported};
 use super::point::Point;
 use crate::exit::{Exit, Failure};
 use crate::host::{SystemClock, time_text};
@@ -213,7 +213,7 @@ impl Source {
         }
     }
 
-    /// Visits all frames, each with whether an export has changed its payload.
+    /// Visits all frames, each with what an export has made of it.
     ///
     /// # Errors
     /// As [`read`](Source::read).
@@ -221,11 +221,11 @@ impl Source {
         match &self.content {
             Content::Journal(journal, _, first) => journal.frames(*first, &mut |frame| {
                 // Nobody who asks for frames ends early but by an error.
-                visit(frame, false).map(|_| ())
+                visit(frame, Mark::default()).map(|_| ())
             }),
             Content::Export(file) => file.frames(Seq::FIRST, visit),
             Content::Archive(file) => file.frames(file.info().first, &mut |frame| {
-                visit(frame, false).map(|_| ())
+                visit(frame, Mark::default()).map(|_| ())
             }),
         }
     }

@@ -4,8 +4,8 @@ use holdfast_journal::{Frame, FrameHash, Kind, Seq, StreamId};
 
 /// The first bytes of the file; a transfer in text mode breaks them.
 const MAGIC: [u8; 8] = *b"HFJEXP\r\n";
-/// The format that this program writes.
-pub(super) const FORMAT: u16 = 1;
+/// The format that this program writes. Format 1 had no [`Mark::own`].
+pub(crate) const FORMAT: u16 = 2;
 pub(super) const HEAD_BYTES: usize = 64;
 pub(super) const BLOCK_BYTES: usize = 56;
 pub(super) const END_BYTES: usize = 96;
@@ -22,6 +22,7 @@ const ANONYMIZED: u16 = 1;
 const FLAG_FIRST: u16 = 1;
 const FLAG_LAST: u16 = 2;
 const FLAG_CHANGED: u16 = 4;
+const FLAG_OWN: u16 = 8;
 const RECORD_ALIGN: usize = 16;
 
 /// BLAKE3 over everything up to a place; each part's seal continues the one before.
@@ -44,6 +45,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// What stands before the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
+    /// The format of the file.
+    pub(crate) format: u16,
     /// Which kind of journal the events are of.
     pub(crate) family: u32,
     /// The first record.
@@ -68,7 +71,7 @@ impl Head {
         let flags = if self.anonymized { ANONYMIZED } else { 0 };
         let mut bytes = [0; HEAD_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[8..10].copy_from_slice(&self.format.to_le_bytes());
         bytes[10..12].copy_from_slice(&flags.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.family.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first.get().to_le_bytes());
@@ -83,10 +86,11 @@ impl Head {
             return Err(HeadFlaw::Magic);
         }
         let format = u16::from_le_bytes(array(bytes, 8));
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(HeadFlaw::Format(format));
         }
         let head = Self {
+            format,
             family: u32_at(bytes, 12),
             first: Seq(u64_at(bytes, 16)),
             before: FrameHash::from_bytes(array(bytes, 32)),
@@ -205,12 +209,24 @@ pub(super) fn seal(before: &[u8], parts: &[&[u8]]) -> Seal {
     *hasher.finalize().as_bytes()
 }
 
-/// Appends a record. `changed` says that its payload is not what the journal held.
-pub(super) fn push_record(out: &mut Vec<u8>, frame: &Frame<'_>, changed: bool) -> Option<()> {
+/// What an export made of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Its payload is not what the journal held.
+    pub(crate) changed: bool,
+    /// Its hash is not the one that the journal recorded, which would let what was taken out be
+    /// guessed, but continues the one before in this file.
+    pub(crate) own: bool,
+}
+
+/// Appends a record.
+pub(super) fn push_record(out: &mut Vec<u8>, frame: &Frame<'_>, mark: Mark) -> Option<()> {
     let payload_bytes = u32::try_from(frame.payload.len()).ok()?;
     let flag = |set: bool, flag: u16| if set { flag } else { 0 };
-    let flags =
-        flag(frame.first, FLAG_FIRST) | flag(frame.last, FLAG_LAST) | flag(changed, FLAG_CHANGED);
+    let flags = flag(frame.first, FLAG_FIRST)
+        | flag(frame.last, FLAG_LAST)
+        | flag(mark.changed, FLAG_CHANGED)
+        | flag(mark.own, FLAG_OWN);
     out.extend_from_slice(&frame.seq.get().to_le_bytes());
     out.extend_from_slice(&frame.at_ms.to_le_bytes());
     out.extend_from_slice(&frame.stream.get().to_le_bytes());
@@ -223,8 +239,8 @@ pub(super) fn push_record(out: &mut Vec<u8>, frame: &Frame<'_>, changed: bool) -
     Some(())
 }
 
-/// The record at the start of `bytes`, whether it was changed, and how many bytes it takes.
-pub(super) fn take_record(bytes: &[u8]) -> Option<(Frame<'_>, bool, usize)> {
+/// The record at the start of `bytes`, what was made of it, and how many bytes it takes.
+pub(super) fn take_record(bytes: &[u8]) -> Option<(Frame<'_>, Mark, usize)> {
     let head = bytes.get(..RECORD_BYTES)?;
     let payload_bytes = u32_at(head, 28) as usize;
     let end = RECORD_BYTES.checked_add(payload_bytes)?;
@@ -234,7 +250,7 @@ pub(super) fn take_record(bytes: &[u8]) -> Option<(Frame<'_>, bool, usize)> {
         return None;
     }
     let flags = u16::from_le_bytes(array(head, 26));
-    if flags & !(FLAG_FIRST | FLAG_LAST | FLAG_CHANGED) != 0 {
+    if flags & !(FLAG_FIRST | FLAG_LAST | FLAG_CHANGED | FLAG_OWN) != 0 {
         return None;
     }
     let frame = Frame {
@@ -247,5 +263,9 @@ pub(super) fn take_record(bytes: &[u8]) -> Option<(Frame<'_>, bool, usize)> {
         hash: FrameHash::from_bytes(array(head, 32)),
         payload,
     };
-    Some((frame, flags & FLAG_CHANGED != 0, taken))
+    let mark = Mark {
+        changed: flags & FLAG_CHANGED != 0,
+        own: flags & FLAG_OWN != 0,
+    };
+    Some((frame, mark, taken))
 }

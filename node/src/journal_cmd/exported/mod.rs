@@ -7,7 +7,7 @@ mod reader;
 mod redact;
 mod writer;
 
-pub(super) use layout::Head;
+pub(super) use layout::{FORMAT, Head, Mark};
 pub(super) use reader::{ExportFile, VisitExported};
 pub(super) use redact::Redactor;
 pub(super) use writer::{Sealed, Writer};

@@ -12,13 +12,13 @@ use holdfast_journal::{Error, ErrorKind, Event as _, Frame, FrameHash, Seq};
 use serde_json::Value;
 
 use super::layout::{
-    BLOCK_BYTES, BLOCK_MAX, Block, DESCRIPTION_MAX, END_BYTES, End, HEAD_BYTES, Head, HeadFlaw,
-    RECORD_BYTES, Seal, seal, take_record,
+    BLOCK_BYTES, BLOCK_MAX, Block, DESCRIPTION_MAX, END_BYTES, End, FORMAT, HEAD_BYTES, Head,
+    HeadFlaw, Mark, RECORD_BYTES, Seal, seal, take_record,
 };
 
-/// Hears of each record, and whether the export changed its payload; says whether to go on.
+/// Hears of each record, and what the export made of it; says whether to go on.
 pub(crate) type VisitExported<'a> =
-    dyn FnMut(&Frame<'_>, bool) -> Result<ControlFlow<()>, Error> + 'a;
+    dyn FnMut(&Frame<'_>, Mark) -> Result<ControlFlow<()>, Error> + 'a;
 
 /// A block in the file.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,8 @@ impl ExportFile {
             Ok(found) => found,
             Err(HeadFlaw::Format(found)) => {
                 let text = format!(
-                    "'{name}' has export format {found}, expected 1: use the newer program"
+                    "'{name}' has export format {found}, expected 1 to {FORMAT}: use the newer \
+                     program"
                 );
                 return Err(Error::new(ErrorKind::NewerFormat, text));
             }
@@ -248,7 +249,7 @@ impl ExportFile {
         let mut rest = raw.as_slice();
         let mut expected = block.first;
         while !rest.is_empty() {
-            let Some((frame, changed, taken)) = take_record(rest) else {
+            let Some((frame, mark, taken)) = take_record(rest) else {
                 return Err(wrong(&format!("record {expected} is none")));
             };
             if frame.seq != expected {
@@ -259,7 +260,7 @@ impl ExportFile {
             }
             expected = expected.next();
             rest = &rest[taken..];
-            if visit(&frame, changed)?.is_break() {
+            if visit(&frame, mark)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -276,9 +277,9 @@ impl ExportFile {
     pub(crate) fn frames(&self, from: Seq, visit: &mut VisitExported<'_>) -> Result<(), Error> {
         let begin = self.blocks.partition_point(|p| p.block.last() < from);
         for placed in &self.blocks[begin..] {
-            let flow = self.visit(placed, &mut |frame, changed| match frame.seq < from {
+            let flow = self.visit(placed, &mut |frame, mark| match frame.seq < from {
                 true => Ok(ControlFlow::Continue(())),
-                false => visit(frame, changed),
+                false => visit(frame, mark),
             })?;
             if flow.is_break() {
                 break;
@@ -292,7 +293,7 @@ impl ExportFile {
         &self.head
     }
 
-    /// The last record that is whole, and its chain hash as the journal recorded it.
+    /// The last record that is whole, and its chain hash.
     pub(crate) fn last(&self) -> (Seq, FrameHash) {
         self.last
     }

@@ -1,7 +1,9 @@
-//! What of an event leaves the node: secrets never do, names only where they may.
+//! What of an event leaves the node: values of users' data and secrets never do, names only where
+//! they may.
 
 use holdfast_engine::Event;
 use holdfast_engine::event::{ObjectV1, RepositoryCreated};
+use holdfast_engine::story::without_values;
 use holdfast_sql::secret::{mask_location, mask_text};
 
 use super::names::{Name, Names};
@@ -14,6 +16,14 @@ enum Text {
     Location,
     /// Words for people, with anything in them.
     Words,
+}
+
+/// An event without what must not leave.
+pub(crate) struct Redacted {
+    pub(crate) event: Event,
+    /// Whether what was taken out could be guessed by trying, with the hash of the whole event at
+    /// hand: names, passwords and values can, sealed bytes cannot.
+    pub(crate) guessable: bool,
 }
 
 /// Takes out of events what must not leave the node.
@@ -46,38 +56,47 @@ impl Redactor {
         let Some(names) = &mut self.names else { return };
         texts(&mut event.clone(), &mut |kind, text| match kind {
             Text::Named(name) => names.learn(name, text),
-            Text::Location => names.learn(Name::Location, text),
+            Text::Location => names.learn_location(text),
             Text::Words => {}
         });
     }
 
     /// The event as it may leave the node; `None` where it may as it is.
-    pub(crate) fn redact(&mut self, event: &Event) -> Option<Event> {
+    pub(crate) fn redact(&mut self, event: &Event) -> Option<Redacted> {
         let mut redacted = event.clone();
         texts(&mut redacted, &mut |kind, text| {
-            let shown = match (&mut self.names, kind) {
+            let left = match (&mut self.names, kind) {
                 (None, Text::Named(_)) => return,
                 (None, Text::Location) => mask_location(text),
-                (None, Text::Words) => mask_text(text).into_owned(),
+                (None, Text::Words) => shown(text),
                 (Some(names), Text::Named(name)) => names.pseudonym(name, text),
                 (Some(names), Text::Location) => names.location(text),
-                (Some(names), Text::Words) => names.words(text),
+                (Some(names), Text::Words) => names.words(&shown(text)),
             };
-            *text = shown;
+            *text = left;
         });
+        let guessable = redacted != *event;
         if let Event::RepositoryCreated(RepositoryCreated { properties, .. }) = &mut redacted {
             properties.clear();
         }
-        (redacted != *event).then_some(redacted)
+        (redacted != *event).then_some(Redacted {
+            event: redacted,
+            guessable,
+        })
     }
 
     /// Words that stand beside the events, such as what was found at the end of a log.
     pub(crate) fn words(&mut self, text: &str) -> String {
         match &mut self.names {
-            Some(names) => names.words(text),
-            None => mask_text(text).into_owned(),
+            Some(names) => names.words(&shown(text)),
+            None => shown(text),
         }
     }
+}
+
+/// Words without values of users' data and without secrets.
+fn shown(text: &str) -> String {
+    mask_text(&without_values(text)).into_owned()
 }
 
 /// Visits every text of an event. An event that is added must say here what its texts are.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use holdfast_journal::{Frame, FrameHash, Seq};
 
-use super::layout::{BLOCK_TARGET, Block, End, Head, Seal, push_record, seal};
+use super::layout::{BLOCK_TARGET, Block, End, Head, Mark, Seal, push_record, seal};
 
 /// Compression that costs little beside reading a journal.
 const LEVEL: i32 = 6;
@@ -60,12 +60,12 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Adds the next record. `changed` says that its payload is not what the journal held.
+    /// Adds the next record, of which `mark` says what was made.
     ///
     /// # Errors
     /// What writing reports; a payload that no frame can have.
-    pub(crate) fn push(&mut self, frame: &Frame<'_>, changed: bool) -> io::Result<()> {
-        push_record(&mut self.raw, frame, changed).ok_or_else(too_large)?;
+    pub(crate) fn push(&mut self, frame: &Frame<'_>, mark: Mark) -> io::Result<()> {
+        push_record(&mut self.raw, frame, mark).ok_or_else(too_large)?;
         self.count += 1;
         self.end.records += 1;
         (self.end.last, self.end.hash) = (frame.seq, frame.hash);
