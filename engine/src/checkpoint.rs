@@ -95,32 +95,35 @@ pub(crate) fn decode(bytes: &[u8], at: Seq) -> Result<State, CheckpointError> {
     Ok(state)
 }
 
-/// The newest state that the journal keeps and this program understands, with the last event that
-/// it includes.
-pub(crate) fn latest(journal: &dyn Journal<Event>) -> Option<(State, Seq)> {
-    let found = match journal.latest_checkpoint(PROJECTION) {
-        Ok(found) => found?,
-        Err(e) => {
-            log::warn!("no checkpoint can be read, every event is replayed: {e}");
+/// The newest state kept by the journal that this program understands and that includes no event
+/// behind `through`, with the last event that it includes. One that cannot be used is told of and passed over for
+/// the one before.
+pub(crate) fn newest_by(journal: &dyn Journal<Event>, through: Seq) -> Option<(State, Seq)> {
+    let mut through = through;
+    loop {
+        let found = match journal.checkpoint_by(PROJECTION, through) {
+            Ok(found) => found?,
+            Err(e) => {
+                log::warn!("no checkpoint can be read: {e}");
+                return None;
+            }
+        };
+        match decode(&found.state, found.seq) {
+            Ok(state) => return Some((state, found.seq)),
+            Err(why) => log::warn!("the checkpoint at event {} is not used: {why}", found.seq),
+        }
+        if found.seq == Seq::ZERO {
             return None;
         }
-    };
-    match decode(&found.state, found.seq) {
-        Ok(state) => Some((state, found.seq)),
-        Err(why) => {
-            log::warn!(
-                "the checkpoint at event {} is not used, every event is replayed: {why}",
-                found.seq
-            );
-            None
-        }
+        through = found.seq.before();
     }
 }
 
-/// Keeps the state as of `at`; a failure costs time at the next opening and nothing else, so it is
-/// only told.
+/// Keeps the state as of `at`, once its bytes were read as an opening will read them: one that could not be used
+/// must not push out one that can. A failure costs time at the next opening and nothing else, so it is only told.
 pub(crate) fn keep(journal: &dyn Journal<Event>, state: &State, at: Seq) {
     let kept = encode(state, at).and_then(|bytes| {
+        decode(&bytes, at).map_err(|why| why.to_string())?;
         journal
             .checkpoint(at, PROJECTION, &bytes)
             .map_err(|e| e.to_string())

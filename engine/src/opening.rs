@@ -61,8 +61,8 @@ pub(crate) struct Opened {
     pub(crate) kept: Seq,
 }
 
-/// The state as the journal has it: the newest checkpoint and the events after it, or every event,
-/// from the archives first.
+/// The state as the journal has it: the newest checkpoint that the events after it can follow, and these, or every
+/// event, from the archives first.
 ///
 /// # Errors
 /// What reading every event reports; an event that cannot follow is `Rejected`.
@@ -76,7 +76,8 @@ pub(crate) fn replayed_by(journal: &dyn Journal<Event>, by: Writing) -> Result<O
         Writing::Beside => replay_ahead(journal, projection),
         Writing::Inline => replay(journal, projection),
     };
-    if let Some((state, kept)) = checkpoint::latest(journal) {
+    let mut through = journal.position().0;
+    while let Some((state, kept)) = checkpoint::newest_by(journal, through) {
         let mut projection = Replay::after(state, kept);
         match replay(&mut projection) {
             Ok(at) => {
@@ -84,10 +85,12 @@ pub(crate) fn replayed_by(journal: &dyn Journal<Event>, by: Writing) -> Result<O
                 let state = projection.into_state();
                 return Ok(Opened { state, at, kept });
             }
-            Err(e) => log::warn!(
-                "the checkpoint at event {kept} is not used, every event is replayed: {e}"
-            ),
+            Err(e) => log::warn!("the checkpoint at event {kept} is not used: {e}"),
         }
+        if kept == Seq::ZERO {
+            break;
+        }
+        through = kept.before();
     }
     let mut projection = Replay::new();
     let at = replay(&mut projection).map_err(|e| no_beginning(journal, e))?;

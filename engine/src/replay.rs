@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::ids::JobId;
 use crate::published::Published;
 use crate::retention::{HistoryRequest, leaving};
-use crate::state::State;
+use crate::state::{FIRST_ID, State};
 use crate::view::Views;
 
 /// Brings back what SHOW printed at any point of a journal, and refuses an event that could not have followed.
@@ -30,15 +30,15 @@ impl Replay {
         }
     }
 
-    /// The state behind record `seq` of a journal: from the newest checkpoint where that is not later, else from the
-    /// first record, archives included.
+    /// The state behind record `seq` of a journal: from the newest checkpoint that is not later, else from the first
+    /// record, archives included.
     ///
     /// # Errors
     /// What reading reports; `Rejected` for an event that cannot follow, and where the journal does not reach `seq`.
     pub fn at(journal: &dyn Journal<Event>, seq: Seq) -> Result<Self, Error> {
-        let mut replay = match checkpoint::latest(journal) {
-            Some((state, kept)) if kept <= seq => Self::after(state, kept),
-            _ => Self::new(),
+        let mut replay = match checkpoint::newest_by(journal, seq) {
+            Some((state, kept)) => Self::after(state, kept),
+            None => Self::new(),
         };
         let mut enough = replay.position >= seq;
         if !enough {
@@ -100,6 +100,11 @@ impl Replay {
     /// The opening that the last event belongs to.
     pub fn epoch(&self) -> crate::ids::Epoch {
         self.state.epoch
+    }
+
+    /// Whether the events so far gave this id to anything, such as a job, also one that has left the state since.
+    pub fn gave(&self, id: u64) -> bool {
+        (FIRST_ID..self.state.next_id).contains(&id)
     }
 
     /// The cluster's id; empty before the first opening.

@@ -123,8 +123,15 @@ pub(crate) fn write(
             _ => {}
         }
         let file = disk.create(&temporary)?;
-        file.write_at(0, &encode(family, seq, &hash, state))?;
+        let bytes = encode(family, seq, &hash, state);
+        file.write_at(0, &bytes)?;
         file.sync()?;
+        // It counts, and may push older ones out, only once it reads back.
+        if read_all(&*disk.open(&temporary)?)? != bytes {
+            return Err(io::Error::other(
+                "what was read back is not what was written",
+            ));
+        }
         disk.rename(&temporary, &name)?;
         disk.sync_folder()
     };
@@ -185,15 +192,20 @@ fn load_sealed(disk: &dyn Disk, family: u32, name: &str) -> Result<(Checkpoint, 
     Ok((checkpoint, seal))
 }
 
-/// The newest state of a projection that is whole and agrees with the log.
-pub(crate) fn latest(
+/// The newest state of a projection that includes no record behind `through`, is whole and agrees
+/// with the log.
+pub(crate) fn newest_by(
     reader: &Reader,
     family: u32,
     projection: &str,
+    through: Seq,
 ) -> Result<Option<Checkpoint>, Error> {
     check_name(projection)?;
     let disk = &**reader.disk();
     for name in newest_first(disk, projection)? {
+        if parse_name(&name).is_none_or(|(_, seq)| seq > through) {
+            continue;
+        }
         match load(disk, family, &name) {
             Ok(found) if reader.hash_at(found.seq)? == Some(found.hash) => return Ok(Some(found)),
             Ok(_) => log::warn!("checkpoint {name} is not used: it disagrees with the log"),

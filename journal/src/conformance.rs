@@ -430,6 +430,13 @@ fn checkpoints_are_kept_by_name<S: Subject>(subject: &S) -> Check {
     let latest = ok("latest", journal.latest_checkpoint("views"))?.ok_or("no checkpoint")?;
     same("state", latest.state.as_slice(), b"state 6".as_slice())?;
     same("position", (latest.seq, latest.hash), journal.position())?;
+    for (through, expected) in [(6, Some(6)), (5, Some(4)), (4, Some(4)), (3, None)] {
+        let found = ok(
+            "checkpoint by",
+            journal.checkpoint_by("views", Seq(through)),
+        )?;
+        same("checkpoint by", found.map(|c| c.seq.get()), expected)?;
+    }
     let other = ok("latest", journal.latest_checkpoint("other"))?.ok_or("no checkpoint")?;
     let record = all::<S>(&journal, Seq(3))?.swap_remove(0);
     same(

@@ -290,8 +290,8 @@ impl<E: Event> Journal<E> for FileJournal<E> {
         checkpoint::write(&self.reader, E::FAMILY, seq, projection, state)
     }
 
-    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
-        checkpoint::latest(&self.reader, E::FAMILY, projection)
+    fn checkpoint_by(&self, projection: &str, through: Seq) -> Result<Option<Checkpoint>, Error> {
+        checkpoint::newest_by(&self.reader, E::FAMILY, projection, through)
     }
 
     fn roll(&self) -> Result<(), Error> {

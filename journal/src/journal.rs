@@ -125,19 +125,28 @@ pub trait Journal<E: Event>: Send + Sync {
     /// As [`read`](Journal::read).
     fn by_kind(&self, kind: Kind, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error>;
 
-    /// Keeps the state of a projection as of record `seq`. The last two of each name are kept.
+    /// Keeps the state of a projection as of record `seq`, once it was read back as it was written. The
+    /// last two of each name are kept.
     ///
     /// # Errors
     /// `Invalid` for a name that is not `[a-z0-9-]{1,64}` or a `seq` outside the journal; `Full`;
     /// `Io`.
     fn checkpoint(&self, seq: Seq, projection: &str, state: &[u8]) -> Result<(), Error>;
 
-    /// The newest state kept for a projection that is whole and agrees with the log; a damaged
-    /// one is passed over for the one before.
+    /// The newest state kept for a projection that includes no record behind `through`, is whole and
+    /// agrees with the log; a damaged one is passed over for the one before.
     ///
     /// # Errors
     /// `Invalid` for a bad name, `Io`.
-    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error>;
+    fn checkpoint_by(&self, projection: &str, through: Seq) -> Result<Option<Checkpoint>, Error>;
+
+    /// The newest of all, see [`checkpoint_by`](Journal::checkpoint_by).
+    ///
+    /// # Errors
+    /// As there.
+    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
+        self.checkpoint_by(projection, self.position().0)
+    }
 
     /// Begins a new segment where the one that is written holds anything, so that every record up
     /// to now can be archived. Changes nothing that can be read.
@@ -156,8 +165,9 @@ pub trait Journal<E: Event>: Send + Sync {
     /// # Errors
     /// `Invalid` where no whole checkpoint of `request.projection` includes every record that would
     /// leave, and for a journal that keeps no archives; `Damaged` where a record that would leave
-    /// is; `Full`; `Io`; `Poisoned`. But for `Io`, nothing has changed then; after `Io` the records
-    /// are in the log or in the archive, and the next opening says which.
+    /// is; `Full`; `Io`; `Poisoned`. But for `Io`, nothing has changed then; after `Io` it may be unknown whether the
+    /// records are in the log or in the archive: every later call then fails the same way, and the next opening says
+    /// which.
     fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
         let _ = request;
         Err(no_archives())

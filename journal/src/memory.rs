@@ -368,14 +368,11 @@ impl<E: Event> Journal<E> for MemoryJournal<E> {
         Ok(())
     }
 
-    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
+    fn checkpoint_by(&self, projection: &str, through: Seq) -> Result<Option<Checkpoint>, Error> {
         check_name(projection)?;
         let inner = self.inner.lock();
-        Ok(inner
-            .kept
-            .checkpoints
-            .get(projection)
-            .and_then(|list| list.last().cloned()))
+        let list = inner.kept.checkpoints.get(projection);
+        Ok(list.and_then(|list| list.iter().rfind(|c| c.seq <= through).cloned()))
     }
 
     fn roll(&self) -> Result<(), Error> {

@@ -299,7 +299,7 @@ impl<E: Event> ReadJournal<E> {
     /// # Errors
     /// As there.
     pub fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
-        checkpoint::latest(&self.reader, E::FAMILY, projection)
+        checkpoint::newest_by(&self.reader, E::FAMILY, projection, self.position().0)
     }
 
     /// All kept checkpoints of a projection, oldest first: what each says, or why it is not used.

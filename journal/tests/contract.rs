@@ -159,8 +159,12 @@ mod delegate {
             self.journal.checkpoint(seq, projection, state)
         }
 
-        fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
-            self.journal.latest_checkpoint(projection)
+        fn checkpoint_by(
+            &self,
+            projection: &str,
+            through: Seq,
+        ) -> Result<Option<Checkpoint>, Error> {
+            self.journal.checkpoint_by(projection, through)
         }
 
         fn roll(&self) -> Result<(), Error> {

@@ -75,8 +75,8 @@ impl Journal<Event> for Watched {
         self.inner.checkpoint(seq, projection, state)
     }
 
-    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
-        self.inner.latest_checkpoint(projection)
+    fn checkpoint_by(&self, projection: &str, through: Seq) -> Result<Option<Checkpoint>, Error> {
+        self.inner.checkpoint_by(projection, through)
     }
 
     fn roll(&self) -> Result<(), Error> {

@@ -186,3 +186,63 @@ fn moments_and_jobs_that_are_not_there_are_named() {
         .sql_on("node", "SHOW JOB EVENTS FOR 10002", &["--user", "bob"])
         .refused(1, "ACCESS_DENIED");
 }
+
+/// Two days of backups: Monday's has left for an archive, which was moved away; Tuesday's is in the log.
+fn moved_away() -> (World, String, String) {
+    let world = backed_up();
+    let monday = text(&world.sql("SHOW BACKUP FROM shop").ok().row(), "JobId");
+    world
+        .run(&["journal", "archive", "node", "--older-than", "0s"])
+        .ok();
+    world.sql("BACKUP SNAPSHOT shop.tuesday TO r").ok();
+    let tuesday = text(&world.sql("SHOW BACKUP FROM shop").ok().row(), "JobId");
+    std::fs::rename(world.path("node/journal/archive"), world.path("away")).unwrap();
+    (world, monday, tuesday)
+}
+
+#[test]
+fn what_is_in_the_log_is_told_while_the_archives_are_elsewhere() {
+    let (world, monday, tuesday) = moved_away();
+    let all = format!("SHOW JOB EVENTS FOR {tuesday}");
+    let events = world.sql(&all).ok().sets().remove(0);
+    assert_eq!(text(&events[0], "Kind"), "BackupSubmitted");
+    assert_eq!(text(events.last().unwrap(), "Kind"), "JobReleased");
+    for event in &events {
+        let seq = text(event, "Seq");
+        let row = world
+            .sql(&format!("SHOW BACKUP FROM shop AS OF EVENT {seq}"))
+            .ok()
+            .row();
+        assert_eq!(text(&row, "State"), text(event, "State"), "{event}");
+    }
+    let time = text(events.last().unwrap(), "Time");
+    let now = world
+        .sql(&format!("SHOW BACKUP FROM shop AS OF TIMESTAMP '{time}'"))
+        .ok()
+        .row();
+    assert_eq!(text(&now, "JobId"), tuesday);
+    // Neither an id that was never given nor one of another thing is looked for in archives.
+    let task: u64 = tuesday.parse::<u64>().unwrap() + 1;
+    for job in [1, task, 424_242] {
+        world
+            .sql(&format!("SHOW JOB EVENTS FOR {job}"))
+            .refused(1, "JOB_NOT_FOUND");
+    }
+    // What left is named.
+    for statement in [
+        format!("SHOW JOB EVENTS FOR {monday}"),
+        "SHOW BACKUP FROM shop AS OF EVENT 3".to_owned(),
+        "SHOW BACKUP FROM shop AS OF TIMESTAMP '1999-12-31 23:59:59'".to_owned(),
+    ] {
+        let away = world.sql(&statement).refused(1, "EVENT_NOT_FOUND");
+        assert!(away.err.contains("put back archive/"), "{away:#?}");
+    }
+    std::fs::rename(world.path("away"), world.path("node/journal/archive")).unwrap();
+    let back = world
+        .sql(&format!("SHOW JOB EVENTS FOR {monday}"))
+        .ok()
+        .sets()
+        .remove(0);
+    assert_eq!(text(&back[0], "Kind"), "BackupSubmitted");
+    assert_eq!(world.sql(&all).ok().sets().remove(0), events);
+}

@@ -207,11 +207,12 @@ impl Journal<Event> for Gated<dyn Journal<Event>> {
         self.inner.checkpoint(seq, projection, state)
     }
 
-    fn latest_checkpoint(
+    fn checkpoint_by(
         &self,
         projection: &str,
+        through: Seq,
     ) -> Result<Option<Checkpoint>, holdfast_journal::Error> {
-        self.inner.latest_checkpoint(projection)
+        self.inner.checkpoint_by(projection, through)
     }
 
     fn roll(&self) -> Result<(), holdfast_journal::Error> {

@@ -166,6 +166,67 @@ fn a_state_that_the_next_events_contradict_is_passed_over() {
 }
 
 #[test]
+fn where_the_newest_cannot_be_used_the_one_before_is() {
+    let events = history();
+    let (before, count) = (events.len() - 8, events.len() - 5);
+    let good = encode(&state_after(&events, before), at(before)).unwrap();
+    let mut newer = encode(&state_after(&events, count), at(count)).unwrap();
+    newer[8] += 1;
+    let elsewhere = encode(&state_after(&events, count - 3), at(count)).unwrap();
+    let unsound = encode(&unsound(&events, count), at(count)).unwrap();
+    let cases = [
+        ("of another version", newer),
+        ("unsound", unsound),
+        ("contradicted by what follows", elsewhere),
+        ("no state", Vec::new()),
+    ];
+    for (why, bytes) in cases {
+        let journal = journal_of(&events);
+        journal.checkpoint(at(before), PROJECTION, &good).unwrap();
+        journal.checkpoint(at(count), PROJECTION, &bytes).unwrap();
+        let opened = replayed(&journal).unwrap();
+        assert_eq!(opened.kept, at(before), "{why}");
+        let expected = told(state_after(&events, events.len()));
+        assert_eq!(told(opened.state), expected, "{why}");
+    }
+}
+
+/// A state that holds an id which it says was never given.
+fn unsound(events: &[Event], count: usize) -> State {
+    let mut state = state_after(events, count);
+    state.next_id = 1;
+    state
+}
+
+#[test]
+fn a_state_that_could_not_be_read_again_is_not_kept() {
+    let events = history();
+    let journal = journal_of(&events);
+    let (before, count) = (events.len() - 8, events.len() - 5);
+    keep(&journal, &state_after(&events, before), at(before));
+    keep(&journal, &unsound(&events, count), at(count));
+    let kept = journal.latest_checkpoint(PROJECTION).unwrap().unwrap();
+    assert_eq!(kept.seq, at(before));
+}
+
+#[test]
+fn an_earlier_state_is_told_from_the_checkpoint_before_it() {
+    let events = history();
+    let journal = journal_of(&events);
+    let (before, count) = (4, events.len() - 2);
+    for kept in [before, count] {
+        keep(&journal, &state_after(&events, kept), at(kept));
+    }
+    journal.roll().unwrap();
+    for seq in before..=events.len() {
+        let mut replay = Replay::at(&journal, at(seq)).unwrap();
+        let mut whole = Replay::after(state_after(&events, seq), at(seq));
+        let told = |replay: &mut Replay| format!("{:?}", replay.views());
+        assert_eq!(told(&mut replay), told(&mut whole), "event {seq}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_state_never_panic() {
     let events = history();
     let good = encode(&state_after(&events, events.len()), at(events.len())).unwrap();
@@ -253,8 +314,8 @@ impl Journal<Event> for Watched {
         }
         self.inner.checkpoint(seq, projection, state)
     }
-    fn latest_checkpoint(&self, projection: &str) -> Result<Option<Checkpoint>, Error> {
-        self.inner.latest_checkpoint(projection)
+    fn checkpoint_by(&self, projection: &str, through: Seq) -> Result<Option<Checkpoint>, Error> {
+        self.inner.checkpoint_by(projection, through)
     }
 }
 

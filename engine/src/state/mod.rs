@@ -25,7 +25,7 @@ pub(crate) use jobs::Jobs;
 pub(crate) use phase::{Phase, Trouble};
 
 /// The first id that is given out; those below are left to hosts.
-const FIRST_ID: u64 = 10_001;
+pub(crate) const FIRST_ID: u64 = 10_001;
 
 /// A repository as the journal knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
