@@ -126,18 +126,25 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Option<Result<Anchor, AnchorFl
     }
 }
 
-/// Puts the anchor in the place of the one before, durably.
+/// Writes an anchor beside the one that stands, durably.
 ///
 /// # Errors
-/// What the system reports; which of the two then stands is unknown.
-pub(crate) fn write(disk: &dyn Disk, anchor: &Anchor) -> io::Result<()> {
+/// What the system reports; the one that stands is untouched.
+pub(crate) fn prepare(disk: &dyn Disk, anchor: &Anchor) -> io::Result<()> {
     match disk.remove(ANCHOR_NEW) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     let file = disk.create(ANCHOR_NEW)?;
     file.write_at(0, &encode(anchor))?;
-    file.sync()?;
+    file.sync()
+}
+
+/// Puts the prepared anchor in the place of the one before, durably.
+///
+/// # Errors
+/// What the system reports; which of the two then stands is unknown.
+pub(crate) fn put(disk: &dyn Disk) -> io::Result<()> {
     disk.rename(ANCHOR_NEW, ANCHOR)?;
     disk.sync_folder()
 }

@@ -22,7 +22,7 @@ use crate::{
     checkpoint,
     commit::{Committer, Sizes, Urgency},
     disk::{Disk, FolderDisk},
-    error::Error,
+    error::{Error, ErrorKind},
     event::Event,
     ids::{FrameHash, Kind, Seq, StreamId},
     index::{Follower, INDEX_FOLDER, IndexStatus, Opening, Query},
@@ -97,8 +97,8 @@ pub struct FileJournal<E> {
     index: Option<Follower>,
     committer: Arc<Committer>,
     reader: Arc<Reader>,
-    /// One archive is made at a time.
-    archiving: Mutex<()>,
+    /// One archive is made at a time; none any more once it is unknown which anchor stands.
+    archiving: Mutex<Option<Error>>,
     _lock: Option<File>,
     events: PhantomData<fn() -> E>,
 }
@@ -171,7 +171,7 @@ impl<E: Event> FileJournal<E> {
                 index,
                 committer,
                 reader,
-                archiving: Mutex::new(()),
+                archiving: Mutex::new(None),
                 _lock: lock,
                 events: PhantomData,
             },
@@ -208,28 +208,52 @@ impl<E: Event> FileJournal<E> {
         Ok(appended)
     }
 
-    /// The archive with its anchor, both durable; the segments are still there.
+    /// The archive with its anchor, both durable; the segments are still there. Where it stays unknown whether the
+    /// anchor stands, the error is kept in `unsure` too.
     fn move_away(
         &self,
         leading: &Leading,
         request: &ArchiveRequest<'_>,
+        unsure: &mut Option<Error>,
     ) -> Result<ArchiveInfo, Error> {
         let last = leading.last.seq;
         let held = checkpoint::hold(&self.reader, E::FAMILY, request.projection, last);
         let (checkpoint, checkpoint_hash) = held?;
         let disk = &**self.reader.disk();
-        let (info, archive_hash) = archive::make(disk, leading, request)?;
-        let anchor = Anchor {
-            family: E::FAMILY,
-            tip: leading.last,
-            archive_first: info.first,
-            archive_hash,
-            projection: request.projection.to_owned(),
-            checkpoint,
-            checkpoint_hash,
-            at_ms: request.at_ms,
-        };
-        anchor::write(disk, &anchor).map_err(|e| Error::io("write", anchor::ANCHOR, &e))?;
+        let prepared = archive::make(disk, leading, request).and_then(|(info, archive_hash)| {
+            let anchor = Anchor {
+                family: E::FAMILY,
+                tip: leading.last,
+                archive_first: info.first,
+                archive_hash,
+                projection: request.projection.to_owned(),
+                checkpoint,
+                checkpoint_hash,
+                at_ms: request.at_ms,
+            };
+            match anchor::prepare(disk, &anchor) {
+                Ok(()) => Ok((info, anchor)),
+                Err(e) => {
+                    archive::take_back(disk, &info);
+                    Err(Error::io("write", anchor::ANCHOR_NEW, &e))
+                }
+            }
+        });
+        let (info, anchor) = prepared.inspect_err(|_| self.reader.release_candidate())?;
+        if let Err(e) = anchor::put(disk) {
+            // The checkpoint stays held: the anchor that names it may be the one that is durable.
+            let text = format!(
+                "put {}: {e}; whether records {} to {} have moved to {} is known when the journal \
+                 is opened again, until then nothing is archived",
+                anchor::ANCHOR,
+                info.first,
+                info.last,
+                info.file
+            );
+            let error = Error::new(ErrorKind::Io, text);
+            *unsure = Some(error.clone());
+            return Err(error);
+        }
         self.reader.hold_anchored(&anchor);
         self.reader.begin_at(anchor);
         Ok(info)
@@ -299,7 +323,10 @@ impl<E: Event> Journal<E> for FileJournal<E> {
     }
 
     fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
-        let _one = self.archiving.lock();
+        let mut unsure = self.archiving.lock();
+        if let Some(error) = &*unsure {
+            return Err(error.clone());
+        }
         self.committer.usable()?;
         let Some((segments, last)) = self.reader.leading(request.before) else {
             return Ok(None);
@@ -310,7 +337,7 @@ impl<E: Event> Journal<E> for FileJournal<E> {
             before: self.reader.base(),
             last,
         };
-        let info = self.move_away(&leading, request)?;
+        let info = self.move_away(&leading, request, &mut unsure)?;
         archive::remove_segments(&**self.reader.disk(), &leading.segments);
         if let Some(index) = &self.index {
             index.wake();

@@ -161,6 +161,11 @@ impl Reader {
         held.candidate = None;
     }
 
+    /// Lets go of the checkpoint that the next anchor was to name.
+    pub(crate) fn release_candidate(&self) {
+        self.held.lock().candidate = None;
+    }
+
     /// Lets the log begin behind an anchor.
     pub(crate) fn begin_at(&self, anchor: Anchor) {
         let mut log = self.log.write();

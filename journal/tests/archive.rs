@@ -470,6 +470,116 @@ fn whenever_the_power_fails_while_archiving_no_record_is_lost_and_the_second_ope
 }
 
 #[test]
+fn a_second_act_after_a_failed_one_loses_no_record_whenever_the_power_fails() {
+    let (mut again, mut refused) = (0, 0);
+    let mut first = 0;
+    loop {
+        first += 1;
+        let mut second = 0;
+        loop {
+            second += 1;
+            let mut dice = Dice(first * 1_000 + second);
+            let disk = MemoryDisk::new(256);
+            let left = Arc::new(AtomicU64::new(u64::MAX));
+            let failing = Dying {
+                inner: Box::new(disk.clone()),
+                left: Arc::clone(&left),
+            };
+            let (journal, _) = on(Arc::new(failing)).unwrap();
+            append(&journal, 0, 40);
+            journal.checkpoint(Seq(40), "views", b"state").unwrap();
+            journal.roll().unwrap();
+            let act = |at_ms: u64, left_now: u64| {
+                left.store(left_now, Ordering::Relaxed);
+                let request = ArchiveRequest {
+                    at_ms,
+                    ..request(Seq(41))
+                };
+                let outcome = journal.archive(&request);
+                let whole = left.swap(u64::MAX, Ordering::Relaxed) > 0;
+                (outcome, whole)
+            };
+            let (one, done) = act(9_000, first);
+            if done {
+                // The first act came to its end.
+                assert!(one.is_ok(), "{one:?}");
+                assert!(again > 0 && refused > 0, "{again} again, {refused} refused");
+                return;
+            }
+            append(&journal, 40, 42);
+            let (two, whole) = act(9_500, second);
+            match (&one, &two) {
+                (Err(_), Ok(Some(_))) => again += 1,
+                (Err(one), Err(two)) if one == two => refused += 1,
+                _ => {}
+            }
+            let odds = [0, 10, dice.below(11)][usize::try_from(dice.below(3)).unwrap()];
+            let cut = disk.power_cut(&mut |_| dice.below(10) < odds);
+            let what = format!("first {first} second {second}: {one:?}, {two:?}");
+            let (journal, _) = on(Arc::new(cut)).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let found = history(&journal).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(found, expected(42), "{what}");
+            assert_eq!(journal.archives().unwrap().missing, None, "{what}");
+            if whole {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_archive_of_the_same_records_that_was_made_at_another_time_will_do() {
+    let made = |at_ms: u64| {
+        let root = tempfile::tempdir().unwrap();
+        let (journal, _) = open(root.path());
+        append(&journal, 0, 30);
+        journal.checkpoint(Seq(30), "views", b"state").unwrap();
+        journal.roll().unwrap();
+        let request = ArchiveRequest {
+            at_ms,
+            ..request(Seq(31))
+        };
+        let info = journal.archive(&request).unwrap().unwrap();
+        (root, info)
+    };
+    let ((one, info), (two, other)) = (made(9_000), made(9_500));
+    assert_eq!(info.file, other.file);
+    let bytes = |root: &tempfile::TempDir| fs::read(root.path().join(&info.file)).unwrap();
+    assert_ne!(bytes(&one), bytes(&two));
+    fs::write(one.path().join(&info.file), bytes(&two)).unwrap();
+    let (journal, _) = open(one.path());
+    assert_eq!(history(&journal).unwrap(), expected(30));
+    assert_eq!(journal.archives().unwrap().found, [other]);
+}
+
+#[test]
+fn a_full_disk_leaves_no_archive_that_does_not_count() {
+    let filled = || {
+        let disk = MemoryDisk::new(256);
+        let (journal, _) = on(Arc::new(disk.clone())).unwrap();
+        append(&journal, 0, 40);
+        journal.checkpoint(Seq(40), "views", b"state").unwrap();
+        journal.roll().unwrap();
+        (disk, journal)
+    };
+    let (disk, journal) = filled();
+    let before = disk.used_bytes();
+    let info = journal.archive(&request(Seq(41))).unwrap().unwrap();
+    let archive = usize::try_from(info.file_bytes).unwrap();
+    // Room for the archive, and not for the anchor.
+    let (disk, journal) = filled();
+    disk.set_capacity(Some(before + archive + 100));
+    let error = journal.archive(&request(Seq(41))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert!(error.to_string().contains("anchor"), "{error}");
+    let left = disk.within("archive", false).unwrap().list().unwrap();
+    assert_eq!(left, Vec::<String>::new());
+    disk.set_capacity(None);
+    assert!(journal.archive(&request(Seq(41))).unwrap().is_some());
+    assert_eq!(history(&journal).unwrap(), expected(40));
+}
+
+#[test]
 fn a_full_disk_refuses_to_archive_and_changes_nothing() {
     let disk = MemoryDisk::new(256);
     let (journal, _) = on(Arc::new(disk.clone())).unwrap();

@@ -3,9 +3,14 @@
 
 use std::io;
 
-use super::{ARCHIVE_FOLDER, UNFINISHED, folder, list, parse_name, read::Archive};
+use super::{ARCHIVE_FOLDER, ArchiveInfo, UNFINISHED, folder, list, parse_name, read::Archive};
 use crate::{
-    anchor::ANCHOR_NEW, cases::OpenCase, disk::Disk, error::Error, ids::Seq, reader::Reader,
+    anchor::{self, ANCHOR_NEW},
+    cases::OpenCase,
+    disk::Disk,
+    error::Error,
+    ids::Seq,
+    reader::Reader,
 };
 
 /// Finishes or undoes; what was found. `leftover` are segments before the anchor.
@@ -40,6 +45,13 @@ fn finish(
     leftover: &[(String, Seq)],
     cases: &mut Vec<OpenCase>,
 ) -> Result<(), Error> {
+    if let Some(anchor) = reader.anchor() {
+        // The process that put it there may have died of a failed sync: it is durable before what only it stands for goes.
+        let disk = &**reader.disk();
+        anchor::prepare(disk, &anchor)
+            .and_then(|()| anchor::put(disk))
+            .map_err(|e| Error::io("write", anchor::ANCHOR, &e))?;
+    }
     let mut left = leftover.to_vec();
     for archive in reader.archives()?.found {
         let info = archive.info();
@@ -75,6 +87,19 @@ pub(crate) fn remove_segments(disk: &dyn Disk, segments: &[(String, Seq)]) {
         .and_then(|()| disk.sync_folder());
     if let Err(error) = removed {
         log::warn!("archived segments stay until the next opening: {error}");
+    }
+}
+
+/// Removes an archive that no anchor will name. What fails is left to the next opening.
+pub(crate) fn take_back(disk: &dyn Disk, info: &ArchiveInfo) {
+    let removed = folder(disk).and_then(|inner| {
+        let name = info.file.rsplit('/').next().unwrap_or_default();
+        let Some(inner) = inner else { return Ok(()) };
+        let removed = inner.remove(name).and_then(|()| inner.sync_folder());
+        removed.map_err(|e| Error::io("remove", &info.file, &e))
+    });
+    if let Err(error) = removed {
+        log::warn!("an archive that does not count stays until the next opening: {error}");
     }
 }
 

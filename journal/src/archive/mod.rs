@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) use make::{Leading, make};
-pub(crate) use mend::{mend, remove_segments};
+pub(crate) use mend::{mend, remove_segments, take_back};
 pub(crate) use read::Archive;
 pub use read::ArchiveFile;
 
@@ -123,27 +123,22 @@ impl Chain {
         let mut need = anchor.tip;
         while need.seq > Seq::ZERO {
             let at_anchor = need.seq == anchor.tip.seq;
-            let next = inner
-                .as_deref()
-                .map_or(Ok(None), |inner| ending_with(inner, &names, family, need));
-            let fits = |archive: &Archive| !at_anchor || archive.seal() == anchor.archive_hash;
+            let next = inner.as_deref().map_or(Ok(None), |inner| {
+                ending_with(inner, &names, family, (need, anchor.archive_hash))
+            });
             match next {
-                Ok(Some(archive)) if fits(&archive) => {
+                Ok(Some(archive)) => {
                     need = archive.before();
                     chain.found.push(archive);
                 }
                 other => {
-                    chain.flawed = !matches!(other, Ok(None));
+                    chain.flawed = other.is_err();
                     let name = if at_anchor {
                         format!("{ARCHIVE_FOLDER}/{named}")
                     } else {
                         format!("{ARCHIVE_FOLDER}/*-{:020}{SUFFIX}", need.seq.get())
                     };
-                    let why = match other {
-                        Err(why) => why,
-                        Ok(Some(_)) => "it is another one than the anchor names".to_owned(),
-                        Ok(None) => "it is not there".to_owned(),
-                    };
+                    let why = other.err().unwrap_or_else(|| "it is not there".to_owned());
                     chain.missing = Some(format!(
                         "{name}, the archive that ends with record {}: {why}",
                         need.seq
@@ -203,14 +198,16 @@ impl Chain {
     }
 }
 
-/// The whole archive that ends with `need`; the error says why the file of that name is not used.
+/// The whole archive that ends with `need`; the error says why the file of that name is not used. Which records it
+/// holds is told by the chain hash alone: where there is none with the own hash that the anchor names, one that was
+/// made of the same records at another time will do.
 fn ending_with(
     inner: &dyn Disk,
     names: &[String],
     family: u32,
-    need: Tip,
+    (need, seal): (Tip, [u8; 32]),
 ) -> Result<Option<Archive>, String> {
-    let mut flawed = None;
+    let (mut found, mut flawed) = (None, None);
     for name in names {
         if parse_name(name).is_none_or(|(_, last)| last != need.seq) {
             continue;
@@ -222,11 +219,15 @@ fn ending_with(
             Ok(archive) if archive.info().hash != need.hash => {
                 flawed = Some("it is of another history".to_owned());
             }
-            Ok(archive) => return Ok(Some(archive)),
+            Ok(archive) if archive.seal() == seal => return Ok(Some(archive)),
+            Ok(archive) => found = Some(archive),
             Err(error) => flawed = Some(error.to_string()),
         }
     }
-    flawed.map_or(Ok(None), Err)
+    match (found, flawed) {
+        (None, Some(why)) => Err(why),
+        (found, _) => Ok(found),
+    }
 }
 
 /// The folder of the archives, where there is one.
