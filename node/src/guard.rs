@@ -2,7 +2,7 @@
 //! are made; this speaks for the time before that. Knows no statement and changes nothing.
 
 use holdfast_engine::{JobKind, JobView, Replay, RestoreView, Views};
-use holdfast_journal::{ErrorKind, Projection as _, ReadJournal, Seq};
+use holdfast_journal::{ErrorKind, Projection as _, ReadJournal};
 use holdfast_sql::{Code, SqlError};
 use holdfast_storage::AllowLoad;
 
@@ -51,10 +51,17 @@ pub(crate) fn views_of(folder: &Folder) -> Result<Views, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Views::default()),
         Err(error) => return Err(journal_failure(&error)),
     };
-    let mut replay = Replay::new();
+    let failed = |error| journal_failure(&error);
+    let kept = journal.latest_checkpoint(Replay::CHECKPOINTS);
+    let kept = kept.map_err(failed)?;
+    let begun = kept.and_then(|kept| Replay::from_checkpoint(&kept.state, kept.seq).ok());
+    // As the engine does: without a checkpoint from the first event, which may be archived.
+    let mut replay = begun.unwrap_or_else(Replay::new);
     journal
-        .read(Seq::FIRST, &mut |record| replay.apply(&record))
-        .map_err(|error| journal_failure(&error))?;
+        .history(replay.position().next(), &mut |record| {
+            replay.apply(&record)
+        })
+        .map_err(failed)?;
     Ok(replay.views())
 }
 

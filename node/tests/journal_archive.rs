@@ -299,3 +299,27 @@ fn a_job_of_which_only_the_beginning_is_archived_is_told_from_the_folder_as_one(
     assert!(lost.err.contains("may have begun there"), "{lost:#?}");
     journal(&world, &["timeline", "node", &job, "--html", "-"]).refused(1, "JOB_NOT_FOUND");
 }
+
+#[test]
+fn loads_go_on_after_archiving_with_and_without_the_archives() {
+    let world = lived();
+    journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    world.file("more/a", "a");
+    world.load("shop.more", "more").ok();
+    std::fs::rename(world.path("node/journal/archive"), world.path("away")).unwrap();
+    world.file("again/b", "b");
+    world.load("shop.more", "again").ok();
+    assert_eq!(world.exported("shop.more").len(), 2);
+    // Without a checkpoint the events are needed from the first.
+    for (name, _) in common::files(&world.path("node/journal")) {
+        if name.ends_with(".checkpoint") {
+            std::fs::remove_file(world.path(&format!("node/journal/{name}"))).unwrap();
+        }
+    }
+    world.file("third/c", "c");
+    let refused = world.load("shop.more", "third");
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(refused.err.contains("put back archive/"), "{refused:#?}");
+    std::fs::rename(world.path("away"), world.path("node/journal/archive")).unwrap();
+    world.load("shop.more", "third").ok();
+}

@@ -43,9 +43,13 @@ impl Point {
 /// What was found and what is expected.
 pub(crate) fn parse_time(text: &str) -> Result<u64, String> {
     let zoned = |local: DateTime| {
-        local
-            .to_zoned(TimeZone::system())
-            .map(|at: Zoned| at.timestamp())
+        let at = local.to_zoned(TimeZone::system());
+        let at = at.map(|at: Zoned| at.timestamp());
+        // The last day of all reaches behind the last timestamp, in some zone.
+        at.or_else(|error| match local.year() {
+            9999 => Ok(Timestamp::MAX),
+            _ => Err(error),
+        })
     };
     let parsed = text
         .parse::<Timestamp>()
@@ -87,6 +91,11 @@ mod tests {
             let expected = u64::try_from(zoned(text).as_millisecond()).unwrap();
             assert_eq!(parse_time(text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn the_end_of_time_is_a_time() {
+        assert!(parse_time("9999-12-31").unwrap() > parse_time("9999-12-01").unwrap());
     }
 
     #[test]
