@@ -243,3 +243,48 @@ fn every_tool_works_beside_the_process_that_has_the_folder() {
     drop(node.stdin.take());
     assert!(node.wait().unwrap().success());
 }
+
+#[test]
+fn a_damaged_folder_is_told_to_its_damage_and_nothing_is_promised_behind_it() {
+    let world = World::new();
+    world.shop(200_000, Some(20_000));
+    world
+        .sql_on("node", "BACKUP SNAPSHOT shop.monday TO r", &["--no-wait"])
+        .ok();
+    let job = dumped(&world, "node", &["--kind", "BackupSubmitted"])[0]["job"].to_string();
+    let promise = "the next opening goes on with job";
+    let whole = journal(&world, &["explain", "node", &job]).ok();
+    assert!(whole.err.contains(promise), "{whole:#?}");
+    // The last opening is what is lost; the job is recorded before it.
+    world.sql_on("node", "SHOW BACKENDS", &["--no-wait"]).ok();
+    let log = world.path("node/journal/00000000000000000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let last = bytes.len() - 8;
+    bytes[last] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let hurt = journal(&world, &["explain", "node", &job]).refused(4, "JOURNAL_DAMAGED");
+    assert!(!hurt.err.contains(promise), "{hurt:#?}");
+    for args in [
+        &["state", "node", "--at", "9999"][..],
+        &["replay", "node", "--to", "9999"],
+        &["diff", "node", "0", "9999"],
+    ] {
+        let ended = journal(&world, args).refused(4, "SEQUENCE_NOT_FOUND");
+        assert!(ended.err.contains("put the folder back"), "{ended:#?}");
+    }
+}
+
+#[test]
+fn where_there_is_no_journal_it_is_said_what_would_be_one() {
+    let world = World::new();
+    world.sql("SHOW BACKENDS").ok();
+    std::fs::create_dir(world.path("empty")).unwrap();
+    for place in ["empty", "absent", "node/storage"] {
+        for command in ["dump", "verify", "state", "tail"] {
+            let ended = journal(&world, &[command, place]).refused(1, "JOURNAL_NOT_FOUND");
+            assert!(ended.err.contains(&format!("'{place}'")), "{ended:#?}");
+            assert!(ended.err.contains("expected a data folder"), "{ended:#?}");
+        }
+    }
+    journal(&world, &["dump", "node/storage/catalog"]).refused(1, "JOURNAL_FOREIGN");
+}

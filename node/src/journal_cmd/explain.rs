@@ -35,7 +35,8 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
             "the archive ends with sequence {end}: what came later is in a later archive or the log"
         ));
     }
-    if story.released.is_none() && at == end && source.journal().is_some() && !source.is_live() {
+    let opens = source.journal().is_some() && source.refusal().is_none();
+    if story.released.is_none() && at == end && opens && !source.is_live() {
         out::note(format_args!(
             "no process has the folder open: the next opening goes on with job {job}, `holdfast \
              journal recover --dry-run` says how"

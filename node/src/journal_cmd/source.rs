@@ -55,7 +55,8 @@ impl Source {
     }
 
     fn open_journal(path: &Path) -> Result<Self, Error> {
-        let (journal, report, refusal) = ReadJournal::salvage(journal_of(path))?;
+        let (journal, report, refusal) =
+            ReadJournal::salvage(journal_of(path)).map_err(|error| with_expected(path, error))?;
         let first = journal.origin()?;
         if first > Seq::FIRST
             && let Some(missing) = journal.archives()?.missing
@@ -242,7 +243,13 @@ impl Source {
             Point::Seq(seq) if seq <= end => return Ok(seq),
             Point::Seq(seq) => {
                 let text = format!("{seq} was asked for, the journal is whole to sequence {end}");
-                return Err(Failure::failed("SEQUENCE_NOT_FOUND", text));
+                return Err(match &self.refusal {
+                    Some(error) => {
+                        let text = format!("{text}: {error}");
+                        Failure::new(Exit::Damage, "SEQUENCE_NOT_FOUND", text)
+                    }
+                    None => Failure::failed("SEQUENCE_NOT_FOUND", text),
+                });
             }
             Point::Time(at_ms) => at_ms,
         };
@@ -389,6 +396,21 @@ impl Source {
     /// Whether a process has the folder open now.
     pub(crate) fn is_live(&self) -> bool {
         folder::is_held(&self.path) || folder::is_held(&journal_of(&self.path))
+    }
+}
+
+/// Where there is no journal, what would have been one.
+fn with_expected(path: &Path, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "'{}': {error}; expected a data folder, a journal folder, an archive of one, or a \
+                 file made by `holdfast journal export`",
+                path.display()
+            ),
+        ),
+        _ => error,
     }
 }
 
