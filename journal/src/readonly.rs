@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     advance::{self, Advanced, End},
-    archive::Archives,
+    archive::{self, Archives},
     cases::{OpenCase, OpenReport},
     checkpoint,
     disk::{Disk, FolderDisk},
@@ -76,6 +76,8 @@ pub struct ReadJournal<E> {
     reader: Arc<Reader>,
     /// Where [`advance`](ReadJournal::advance) goes on; none where no segment is whole.
     end: Mutex<Option<End>>,
+    /// Segments that were there beside the archives that hold them.
+    leftover: Vec<(String, Seq)>,
     events: PhantomData<fn() -> E>,
 }
 
@@ -133,10 +135,11 @@ impl<E: Event> ReadJournal<E> {
             }
         }
         let Found {
-            scan,
+            mut scan,
             report,
             refusal,
         } = found;
+        let leftover = std::mem::take(&mut scan.leftover);
         if refusal.is_none() && scan.case == OpenCase::Empty {
             let name = disk
                 .folder()
@@ -157,11 +160,23 @@ impl<E: Event> ReadJournal<E> {
             Self {
                 reader,
                 end: Mutex::new(end),
+                leftover,
                 events: PhantomData,
             },
             report,
             refusal,
         ))
+    }
+
+    /// What the next opening for writing finds of archiving that was cut short, and finishes or
+    /// undoes: what it then adds to its report. Changes nothing. Beside a live writer it is what an
+    /// opening would find, were that one killed now.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn mending(&self) -> Result<Vec<OpenCase>, Error> {
+        let found = archive::find_mending(&self.reader, E::FAMILY, &self.leftover)?;
+        Ok(found.cases)
     }
 
     /// The last record that was found whole.

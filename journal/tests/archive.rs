@@ -37,7 +37,25 @@ fn small() -> Options {
 }
 
 fn open(path: &Path) -> (Doors, holdfast_journal::OpenReport) {
-    FileJournal::open(path, small()).unwrap()
+    let foretold = ReadJournal::<DoorEvent>::salvage(path).map(|(journal, ..)| journal.mending());
+    let (journal, report) = FileJournal::open(path, small()).unwrap();
+    if let Ok(foretold) = foretold {
+        let found = report.cases.iter().filter(|case| {
+            matches!(
+                case,
+                OpenCase::ArchiveUnfinished { .. }
+                    | OpenCase::ArchiveUndone { .. }
+                    | OpenCase::ArchiveAway { .. }
+            )
+        });
+        let found: Vec<OpenCase> = found.cloned().collect();
+        assert_eq!(
+            foretold.unwrap(),
+            found,
+            "a reader foretells what an opening does"
+        );
+    }
+    (journal, report)
 }
 
 fn append(journal: &Doors, from: u64, to: u64) {

@@ -104,3 +104,50 @@ fn a_replay_to_what_is_away_is_refused_and_says_what_to_do() {
         assert_eq!(refused.out, "", "nothing was replayed");
     }
 }
+
+#[test]
+fn a_dry_run_foretells_what_an_opening_does_about_archiving_that_was_cut_short() {
+    let world = World::new();
+    world.shop(200_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    let over = journal(&world, &["recover", "--dry-run", "node"]).ok();
+    let leave = "stay in SHOW, but where the folder is opened with --keep-finished";
+    assert!(over.out.contains(leave), "{over:#?}");
+    let before = common::files(&world.path("node/journal"));
+    journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    let calm = journal(&world, &["recover", "--dry-run", "node"]).ok();
+    assert!(calm.out.contains("clean: nothing to mend"), "{calm:#?}");
+    // A kill behind the anchor leaves the segments; one before it, an archive that was being made.
+    for (name, content) in before.iter().filter(|(name, _)| name.ends_with(".log")) {
+        world.file(&format!("node/journal/{name}"), content);
+    }
+    world.file("node/journal/archive/0.archive.new", "half");
+    let folder = common::files(&world.path("node"));
+    let said = journal(&world, &["recover", "--dry-run", "node"]).ok();
+    assert!(
+        folder == common::files(&world.path("node")),
+        "a dry run changed the folder"
+    );
+    for part in [
+        "clean: nothing to cut",
+        "archive unfinished: 1 segment that archive/00000000000000000001-",
+        " holds will be removed",
+        "archive undone: archive/0.archive.new will be removed",
+    ] {
+        assert!(said.out.contains(part), "{part}: {said:#?}");
+    }
+    let json = journal(
+        &world,
+        &["recover", "--dry-run", "node", "--format", "json"],
+    )
+    .ok();
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    let cases = json["journal"]["cases"].as_array().unwrap();
+    let mended = cases.iter().filter(|case| case["answer"] == "MendArchive");
+    assert_eq!(mended.count(), 2, "{json}");
+    world.sql("SHOW BACKENDS").ok();
+    assert!(!world.path("node/journal/00000000000000000001.log").exists());
+    assert!(!world.path("node/journal/archive/0.archive.new").exists());
+    let calm = journal(&world, &["recover", "--dry-run", "node"]).ok();
+    assert!(calm.out.contains("clean: nothing to mend"), "{calm:#?}");
+}

@@ -13,6 +13,16 @@ use crate::{
     reader::Reader,
 };
 
+/// What an opening will do: what it finds, and what goes for it.
+pub(crate) struct Mending {
+    /// What is found.
+    pub(crate) cases: Vec<OpenCase>,
+    /// Segments that whole archives hold, the newest last.
+    segments: Vec<(String, Seq)>,
+    /// Files among the archives that count for nothing.
+    archives: Vec<String>,
+}
+
 /// Finishes or undoes; what was found. `leftover` are segments before the anchor.
 ///
 /// # Errors
@@ -23,35 +33,60 @@ pub(crate) fn mend(
     leftover: &[(String, Seq)],
 ) -> Result<Vec<OpenCase>, Error> {
     let disk = &**reader.disk();
-    let mut cases = Vec::new();
     match disk.remove(ANCHOR_NEW) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(Error::io("remove", ANCHOR_NEW, &e));
         }
         _ => {}
     }
-    if !leftover.is_empty() {
-        finish(reader, leftover, &mut cases)?;
-    }
-    if let Some(inner) = folder(disk)? {
-        undo(reader, &*inner, family, &mut cases)?;
-    }
-    Ok(cases)
-}
-
-/// Removes the segments that whole archives hold.
-fn finish(
-    reader: &Reader,
-    leftover: &[(String, Seq)],
-    cases: &mut Vec<OpenCase>,
-) -> Result<(), Error> {
-    if let Some(anchor) = reader.anchor() {
+    if let (false, Some(anchor)) = (leftover.is_empty(), reader.anchor()) {
         // The process that put it there may have died of a failed sync: it is durable before what only it stands for goes.
-        let disk = &**reader.disk();
         anchor::prepare(disk, &anchor)
             .and_then(|()| anchor::put(disk))
             .map_err(|e| Error::io("write", anchor::ANCHOR, &e))?;
     }
+    let found = find(reader, family, leftover)?;
+    if !found.segments.is_empty() {
+        remove_segments(disk, &found.segments);
+    }
+    if let (false, Some(inner)) = (found.archives.is_empty(), folder(disk)?) {
+        for name in &found.archives {
+            inner
+                .remove(name)
+                .map_err(|e| Error::io("remove", &shown(name), &e))?;
+        }
+        inner
+            .sync_folder()
+            .map_err(|e| Error::io("sync", ARCHIVE_FOLDER, &e))?;
+    }
+    Ok(found.cases)
+}
+
+/// What there is to finish or to undo. Changes nothing.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn find(
+    reader: &Reader,
+    family: u32,
+    leftover: &[(String, Seq)],
+) -> Result<Mending, Error> {
+    let mut found = Mending {
+        cases: Vec::new(),
+        segments: Vec::new(),
+        archives: Vec::new(),
+    };
+    if !leftover.is_empty() {
+        find_held(reader, leftover, &mut found)?;
+    }
+    if let Some(inner) = folder(&**reader.disk())? {
+        find_uncounted(reader, &*inner, family, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The segments that whole archives hold.
+fn find_held(reader: &Reader, leftover: &[(String, Seq)], to: &mut Mending) -> Result<(), Error> {
     let mut left = leftover.to_vec();
     for archive in reader.archives()?.found {
         let info = archive.info();
@@ -66,15 +101,15 @@ fn finish(
             left.extend(held);
             continue;
         }
-        remove_segments(&**reader.disk(), &held);
-        cases.push(OpenCase::ArchiveUnfinished {
+        to.cases.push(OpenCase::ArchiveUnfinished {
             archive: info.file.clone(),
             segments: held.len() as u64,
         });
+        to.segments.extend(held);
     }
     if !left.is_empty() {
         let segments = left.len() as u64;
-        cases.push(OpenCase::ArchiveAway { segments });
+        to.cases.push(OpenCase::ArchiveAway { segments });
     }
     Ok(())
 }
@@ -103,18 +138,16 @@ pub(crate) fn take_back(disk: &dyn Disk, info: &ArchiveInfo) {
     }
 }
 
-/// Removes what no anchor counts: files that were being written, and archives of records that the
-/// log still holds.
-fn undo(
+/// What no anchor counts: files that were being written, and archives of records that the log still
+/// holds.
+fn find_uncounted(
     reader: &Reader,
     inner: &dyn Disk,
     family: u32,
-    cases: &mut Vec<OpenCase>,
+    to: &mut Mending,
 ) -> Result<(), Error> {
     let (first, end) = (reader.first(), reader.tip().seq);
-    let mut gone = false;
     for name in list(inner)? {
-        let shown = format!("{ARCHIVE_FOLDER}/{name}");
         let undone = if name.ends_with(UNFINISHED) {
             true
         } else {
@@ -132,17 +165,15 @@ fn undo(
                 }
         };
         if undone {
-            inner
-                .remove(&name)
-                .map_err(|e| Error::io("remove", &shown, &e))?;
-            gone = true;
-            cases.push(OpenCase::ArchiveUndone { archive: shown });
+            to.cases.push(OpenCase::ArchiveUndone {
+                archive: shown(&name),
+            });
+            to.archives.push(name);
         }
     }
-    if gone {
-        inner
-            .sync_folder()
-            .map_err(|e| Error::io("sync", ARCHIVE_FOLDER, &e))?;
-    }
     Ok(())
+}
+
+fn shown(name: &str) -> String {
+    format!("{ARCHIVE_FOLDER}/{name}")
 }

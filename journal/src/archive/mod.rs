@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) use make::{Leading, make};
-pub(crate) use mend::{mend, remove_segments, take_back};
+pub(crate) use mend::{find as find_mending, mend, remove_segments, take_back};
 pub(crate) use read::Archive;
 pub use read::ArchiveFile;
 

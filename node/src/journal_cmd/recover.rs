@@ -100,7 +100,7 @@ impl Outlook {
         let seen = replay.catalog();
         let jobs = replay.views().jobs.size();
         let mut outlook = Self {
-            report: source.journal().map(|(_, report)| report.clone()),
+            report: report(source)?,
             records: source.last().0,
             refusal: source.refusal().map(ToString::to_string),
             index: source.journal().map(|(journal, _)| index(journal)),
@@ -158,6 +158,11 @@ impl Outlook {
         text
     }
 
+    fn mends_archives(report: &OpenReport) -> bool {
+        let mut answers = report.cases.iter().map(OpenCase::answer);
+        answers.any(|answer| answer == Answer::MendArchive)
+    }
+
     fn journal_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(report) = &self.report else {
@@ -168,6 +173,7 @@ impl Outlook {
         };
         for case in &report.cases {
             let does = match case.answer() {
+                Answer::GoOn if Self::mends_archives(report) => "nothing to cut".to_owned(),
                 Answer::GoOn => "nothing to mend".to_owned(),
                 Answer::Cut => format!(
                     "{} cut{}",
@@ -178,7 +184,10 @@ impl Outlook {
                     }
                 ),
                 Answer::MendIndex => "the index is mended beside normal work".to_owned(),
-                Answer::MendArchive => "the archive is mended".to_owned(),
+                Answer::MendArchive => {
+                    lines.push(mended_archive(case));
+                    continue;
+                }
                 Answer::Refuse(_) => "refused".to_owned(),
             };
             lines.push(format!("{case}: {does}"));
@@ -212,7 +221,11 @@ impl Outlook {
                     .iter()
                     .filter(|case| case.answer() != Answer::GoOn);
                 for case in mended {
-                    let _ = write!(line, "; {case}");
+                    let words = match case.answer() {
+                        Answer::MendArchive => mended_archive(case),
+                        _ => case.to_string(),
+                    };
+                    let _ = write!(line, "; {words}");
                 }
                 line
             }
@@ -236,6 +249,12 @@ impl Outlook {
             jobs => format!("{jobs} jobs are over and are not touched."),
         };
         let _ = writeln!(text, "\n{over}");
+        if self.ended > 0 {
+            text.push_str(
+                "Jobs that are over stay in SHOW, but where the folder is opened with \
+                 --keep-finished: then those that are old enough leave into an archive.\n",
+            );
+        }
         text.push_str(
             "What the storage still holds for jobs that are over (pins, local snapshots, staging) \
              is removed.\n",
@@ -246,7 +265,10 @@ impl Outlook {
         let case = |case: &OpenCase| {
             json!({
                 "name": case.name(),
-                "text": case.to_string(),
+                "text": match case.answer() {
+                    Answer::MendArchive => mended_archive(case),
+                    _ => case.to_string(),
+                },
                 "answer": format!("{:?}", case.answer()),
             })
         };
@@ -283,7 +305,11 @@ impl Catalog {
             return Self::Absent;
         }
         match ReadJournal::<CatalogEvent>::salvage(&path) {
-            Ok((journal, report, None)) => {
+            Ok((journal, mut report, None)) => {
+                match journal.mending() {
+                    Ok(cases) => report.cases.extend(cases),
+                    Err(error) => return Self::Refused(error),
+                }
                 let checked = journal.read(Seq::FIRST, &mut |_| Ok(()));
                 let (seq, _) = journal.position();
                 match checked {
@@ -293,6 +319,36 @@ impl Catalog {
             }
             Ok((_, _, Some(error))) | Err(error) => Self::Refused(error),
         }
+    }
+}
+
+/// What an opening finds in the log, and of archiving that was cut short; `None` for a file.
+fn report(source: &Source) -> Result<Option<OpenReport>, Failure> {
+    let Some((journal, report)) = source.journal() else {
+        return Ok(None);
+    };
+    let mut report = report.clone();
+    // An opening that is refused mends nothing.
+    if source.refusal().is_none() {
+        let cases = journal.mending().map_err(|error| journal_failure(&error))?;
+        report.cases.extend(cases);
+    }
+    Ok(Some(report))
+}
+
+/// What an opening will do about archiving that was cut short.
+fn mended_archive(case: &OpenCase) -> String {
+    match case {
+        OpenCase::ArchiveUnfinished { archive, segments } => format!(
+            "{}: {} that {archive} holds will be removed",
+            case.name(),
+            count(*segments, "segment")
+        ),
+        OpenCase::ArchiveUndone { archive } => format!(
+            "{}: {archive} will be removed, the log holds its records",
+            case.name()
+        ),
+        other => format!("{other}: the archive is mended"),
     }
 }
 
