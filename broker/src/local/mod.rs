@@ -131,6 +131,8 @@ impl LocalBroker {
     /// Syncs the data of one object, and names it in its folder for ever.
     fn settle_one(&self, name: &ObjectName) -> Result<Folder, Error> {
         let (folder, file, _) = self.open_object(name, Walk::Settle)?;
+        // Whoever was killed while it put this object, which another put meanwhile, will not put it again.
+        self.visited.first_visit(&folder);
         fs::fdatasync(&file).map_err(|errno| failed(errno, Doing::Settle, "sync", name))?;
         Ok(folder)
     }

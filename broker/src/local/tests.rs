@@ -381,6 +381,18 @@ fn a_put_of_what_is_there_clears_the_folder_of_what_the_dead_left() {
 }
 
 #[test]
+fn settling_what_another_has_put_clears_the_folder_of_what_the_dead_left() {
+    let folder = TempDir::new().expect("folder");
+    create(&open(&folder), "a/object", b"x").expect("put");
+    // Killed while it put the same object, which another put meanwhile: nobody puts it again.
+    let left = folder.path().join("a/.tmp-1-0");
+    fs::write(&left, b"x").expect("write");
+    let settled = open(&folder).settle(&Context::new(), &[name("a/object")]);
+    settled.expect("settle");
+    assert!(!left.exists() && folder.path().join("a/object").exists());
+}
+
+#[test]
 fn a_sweep_takes_what_the_dead_left_and_spares_the_living() {
     let folder = TempDir::new().expect("folder");
     let (broker, ctx) = (open(&folder), Context::new());
