@@ -17,6 +17,7 @@ pub mod forgetful;
 pub mod frames;
 pub mod fuzzing;
 pub mod gate;
+pub mod killing;
 pub mod place;
 pub mod template;
 pub mod traffic;

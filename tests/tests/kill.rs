@@ -23,6 +23,7 @@ use holdfast_engine::{Event, JobId, JobKind, Work};
 use holdfast_journal::{Event as _, ReadJournal, Seq};
 use holdfast_storage::ExportRequest;
 use holdfast_tests::dice::Dice;
+use holdfast_tests::killing::{Moment, PATIENCE, Usual, journal_bytes, kill_at, number};
 use holdfast_tests::place::{fingerprint, leftovers_of_node};
 use holdfast_tests::template::{
     Size, TABLES, Template, assert_nothing_is_held, assert_remote_is_clean, contents, label,
@@ -32,9 +33,11 @@ use holdfast_tests::traffic::{Traffic, appending, is_content};
 use holdfast_tests::{Node, assert_finished, backup, restore};
 
 const CHILD: &str = "HOLDFAST_KILL_CHILD";
-/// The most objects that a node of default size has in flight: all tasks that move bytes share 4
-/// threads, and while tasks join, those of a task that was alone finish their object beside them.
-const IN_FLIGHT: usize = 8;
+/// The most objects that a node of default size has in flight. Four threads are shared: a task that begins
+/// to move beside others takes 4 divided by the number of tasks, itself included, and at least its own
+/// thread; more than four tasks do not run at once. A share that shrinks is given up between two objects. Of the
+/// tasks that move at one moment the oldest may so still have 4 threads, the second 2, the others 1 each.
+const IN_FLIGHT: usize = 4 + 2 + 1 + 1;
 /// Works that a journal names by number.
 const WORKS: [Work; 17] = [
     Work::Pin,
@@ -158,44 +161,6 @@ fn spawn(order: &Order) -> Child {
         .unwrap()
 }
 
-/// When a process is killed: so long after the journal in a folder has grown to so many bytes.
-struct Moment {
-    journal: PathBuf,
-    bytes: u64,
-    then: Duration,
-}
-
-/// Bytes of a journal's own files.
-fn journal_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    let lens = entries.filter_map(|entry| entry.ok()?.metadata().ok());
-    lens.filter(|meta| meta.is_file())
-        .map(|meta| meta.len())
-        .sum()
-}
-
-/// Waits for the moment, then kills; the status where the process ended before.
-fn kill_at(child: &mut Child, moment: &Moment) -> Option<ExitStatus> {
-    let mut reached: Option<Instant> = None;
-    while reached.is_none_or(|since| since.elapsed() < moment.then) {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
-        }
-        let there = || moment.bytes == 0 || journal_bytes(&moment.journal) >= moment.bytes;
-        if reached.is_none() && there() {
-            reached = Some(Instant::now());
-            continue;
-        }
-        std::thread::sleep(Duration::from_micros(300));
-    }
-    let status = child.try_wait().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    status
-}
-
 /// How far the job of a killed node was, by the last event that is not about a task.
 fn last_event(root: &Path, kind: JobKind) -> String {
     let folder = root.join("node/journal");
@@ -223,14 +188,6 @@ fn last_event(root: &Path, kind: JobKind) -> String {
     last
 }
 
-/// What a job without a kill takes.
-#[derive(Default)]
-struct Usual {
-    time: Duration,
-    /// How long the journal is then.
-    journal_bytes: u64,
-}
-
 #[derive(Default)]
 struct Tally {
     jobs: u64,
@@ -240,7 +197,9 @@ struct Tally {
     bytes: u64,
     again: u64,
     in_flight_most: usize,
-    /// The most objects of one killed process that had to be fetched again.
+    /// Objects that had to be fetched again.
+    again_objects: u64,
+    /// The most objects of one killed process that had to be fetched again, of those that are wanted once.
     lost_most: usize,
 }
 
@@ -289,34 +248,12 @@ impl Round<'_> {
     /// Kills processes at random moments, at most `kills` of them, until one ends by itself; then
     /// lets the job end.
     fn run(&mut self, dice: &mut Dice, usual: &Usual, kills: u64, tally: &mut Tally) {
-        let random = |dice: &mut Dice| {
-            usual
-                .time
-                .mul_f64(dice.below(1_000_000) as f64 / 1_000_000.0)
-        };
         self.cancels = kills > 0 && dice.below(4) == 0;
         for n in 0..kills {
-            let cancel_after = (self.cancels && n == 0).then(|| random(dice).mul_f64(0.7));
+            let cancel_after = (self.cancels && n == 0).then(|| usual.part(dice).mul_f64(0.7));
             let order = self.order(cancel_after);
             let journal = self.root().join("node/journal");
-            // Half of the moments are chosen by time alone, half by how far the job is and a little
-            // later.
-            let moment = match dice.below(2) {
-                0 => Moment {
-                    journal,
-                    bytes: 0,
-                    then: random(dice).mul_f64(0.8),
-                },
-                _ => {
-                    let now = journal_bytes(&journal);
-                    let bytes = now + dice.below(usual.journal_bytes.saturating_sub(now) + 500);
-                    Moment {
-                        journal,
-                        bytes,
-                        then: random(dice).mul_f64(0.02),
-                    }
-                }
-            };
+            let moment = usual.moment(dice, journal);
             let mut child = spawn(&order);
             if let Some(status) = kill_at(&mut child, &moment) {
                 self.check_status(status);
@@ -331,7 +268,7 @@ impl Round<'_> {
         let never = Moment {
             journal: PathBuf::new(),
             bytes: 0,
-            then: Duration::from_secs(150),
+            then: PATIENCE,
         };
         let status = kill_at(&mut spawn(&order), &never);
         self.check_status(status.expect("the job never ended"));
@@ -478,24 +415,29 @@ impl Round<'_> {
         }
     }
 
-    /// Of what one process had fetched, a later one fetches again only what was in flight: a whole
-    /// object at most per thread, even where several of its pieces had arrived.
-    fn check_fetched_again(&self, tally: &mut Tally) {
+    /// Of what one process had fetched, a later one fetches again only what was in flight. A killed
+    /// process was busy with at most [`IN_FLIGHT`] objects, each all of what one thread fetched at the time (the
+    /// files of this test are no longer than an object); whatever it had ended is staged and outlives
+    /// it. So no more objects are fetched again than that for each kill.
+    ///
+    /// `clean` is the same restore without a kill, and says how often each piece is wanted: a table
+    /// with two replicas is fetched once for each, by tasks that the log does not tell apart. A piece that the clean
+    /// restore does not know is the rest of one that was in flight.
+    fn check_fetched_again(&self, clean: &Traffic, kills: u64, tally: &mut Tally) {
+        let mut begun: BTreeMap<String, u64> = BTreeMap::new();
+        // Of pieces that are wanted once, which process fetched them last.
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
         let mut lost: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (n, name) in self.children.iter().enumerate() {
             let log = self.root().join(format!("traffic-{name}"));
-            let traffic = Traffic::read(&log, "get", |name| {
-                name.contains("/objects/") || name.contains("/packs/")
-            });
-            for (piece, bytes) in traffic.done.iter().chain(&traffic.open) {
-                let Some(before) = last.insert(piece.clone(), n).filter(|before| *before < n)
-                else {
-                    continue;
-                };
-                tally.again += bytes;
-                let (object, _) = piece.rsplit_once('@').unwrap();
-                lost.entry(before).or_default().insert(object.to_owned());
+            let traffic = Traffic::read(&log, "get", is_data);
+            for (piece, count) in &traffic.begun {
+                *begun.entry(piece.clone()).or_default() += count;
+                if wanted(clean, piece) == 1
+                    && let Some(before) = last.insert(piece.clone(), n)
+                {
+                    lost.entry(before).or_default().insert(object_of(piece));
+                }
             }
             assert!(
                 traffic.open.len() <= IN_FLIGHT,
@@ -506,19 +448,35 @@ impl Round<'_> {
             tally.bytes += traffic.bytes();
         }
         for (n, objects) in lost {
-            // The log does not tell the fetches for one backend from those for another, and the
-            // largest table has two replicas.
             assert!(
-                objects.len() <= 2 * IN_FLIGHT,
+                objects.len() <= IN_FLIGHT,
                 "of process {n} fetched again: {objects:?}"
             );
             tally.lost_most = tally.lost_most.max(objects.len());
         }
+        let again = begun
+            .iter()
+            .filter(|(piece, count)| **count > wanted(clean, piece));
+        let again: BTreeSet<String> = again.map(|(piece, _)| object_of(piece)).collect();
+        assert!(
+            again.len() as u64 <= kills * IN_FLIGHT as u64,
+            "after {kills} kills fetched again: {again:?}"
+        );
+        tally.again_objects += again.len() as u64;
     }
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+fn is_data(name: &str) -> bool {
+    name.contains("/objects/") || name.contains("/packs/")
+}
+
+/// How often a restore without a kill fetches a piece.
+fn wanted(clean: &Traffic, piece: &str) -> u64 {
+    clean.begun.get(piece).copied().unwrap_or(0)
+}
+
+fn object_of(piece: &str) -> String {
+    piece.rsplit_once('@').unwrap().0.to_owned()
 }
 
 fn soak(kind: JobKind, rounds: u64) {
@@ -543,33 +501,41 @@ fn soak(kind: JobKind, rounds: u64) {
     };
     let log = round.root().join("traffic-0");
     round.check_end(&mut tally);
-    let clean: u64 = Traffic::read(&log, "get", |_| true).bytes();
+    let clean = Traffic::read(&log, "get", is_data);
     for n in 0..rounds {
         let round_seed = seed.wrapping_mul(1_000_003).wrapping_add(n * 1_000);
         println!("{kind:?} round {n} of seed {seed}");
         let mut dice = Dice::new(round_seed);
         let mut round = new_round();
         let kills = 1 + dice.below(5);
+        let before = (tally.kills, tally.bytes);
         round.run(&mut dice, &usual, kills, &mut tally);
+        let kills = tally.kills - before.0;
         match kind {
             JobKind::Backup => round.check_sent_again(&mut tally),
-            JobKind::Restore => round.check_fetched_again(&mut tally),
+            JobKind::Restore => {
+                round.check_fetched_again(&clean, kills, &mut tally);
+                // What a job that came to its end moved beyond a restore without a kill.
+                tally.again += (tally.bytes - before.1).saturating_sub(clean.bytes());
+            }
         }
         round.check_end(&mut tally);
         tally.jobs += 1;
     }
     let mut text = format!(
         "{kind:?}: {} jobs, {} kills, {} cancelled, a job takes {} ms, most in flight at a kill {}, \
-         at most {} objects of a process fetched again, {} bytes moved, {} of them again, \
-         {clean} bytes fetched without a kill; last event before the kill:",
+         {} objects fetched again, at most {} of a process, {} bytes moved, {} of them again, \
+         {} bytes fetched without a kill; last event before the kill:",
         tally.jobs,
         tally.kills,
         tally.cancelled,
         usual.time.as_millis(),
         tally.in_flight_most,
+        tally.again_objects,
         tally.lost_most,
         tally.bytes,
         tally.again,
+        clean.bytes(),
     );
     for (name, count) in &tally.killed_at {
         write!(text, " {name} {count}").unwrap();
