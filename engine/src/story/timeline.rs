@@ -448,21 +448,18 @@ fn merged_marks(marks: Vec<Mark>, short_ms: u64) -> Vec<Mark> {
 /// Bytes moved in each part of the length, each task's spread evenly over its time.
 fn spread(rows: &BTreeMap<Option<u64>, Vec<Row>>, length_ms: u64, parts: u64) -> Vec<u64> {
     let mut moved = vec![0_u64; usize::try_from(parts).unwrap_or(1)];
-    let length = u128::from(length_ms.max(1));
+    // Places are in units of which a millisecond has `parts` and a part has `length`.
+    let (parts, length) = (u128::from(parts), u128::from(length_ms.max(1)));
     let slices = rows.values().flatten().flat_map(|row| &row.slices);
     for slice in slices.filter(|slice| slice.bytes > 0) {
-        let (from, to) = (
-            u128::from(slice.from_ms),
-            u128::from(slice.to_ms.max(slice.from_ms + 1)),
-        );
-        let place = |ms: u128| (ms * u128::from(parts) / length).min(u128::from(parts) - 1);
+        let from = u128::from(slice.from_ms) * parts;
+        let to = u128::from(slice.to_ms.max(slice.from_ms + 1)) * parts;
+        let last = ((to - 1) / length).min(parts - 1);
         let mut given = 0_u128;
-        for part in place(from)..=place(to - 1) {
+        for part in (from / length).min(last)..=last {
             // What the task had moved at the end of this part, less what was given before.
-            let end = ((part + 1) * length)
-                .div_ceil(u128::from(parts))
-                .clamp(from, to);
-            let due = match part == place(to - 1) {
+            let end = ((part + 1) * length).clamp(from, to);
+            let due = match part == last {
                 true => u128::from(slice.bytes),
                 false => u128::from(slice.bytes) * (end - from) / (to - from),
             };

@@ -186,6 +186,15 @@ fn pages_of_every_size_are_whole_and_small() {
 }
 
 #[test]
+fn a_job_of_two_thousand_tasks_is_a_small_page() {
+    let mut history = History::new();
+    history.backup("shop", 2_000);
+    let page = kept("two_thousand", html::page(&drawn(history, PAGE_PARTS)));
+    is_well_formed(&page);
+    assert!(page.len() < 100_000, "{}", page.len());
+}
+
+#[test]
 fn a_job_of_a_hundred_thousand_tasks_stays_small() {
     let mut history = History::new();
     history.backup("shop", 100_000);
@@ -216,6 +225,23 @@ fn every_byte_is_in_the_throughput_and_slices_of_a_row_do_not_overlap() {
             .map(|s| s.attempts)
             .sum();
         assert_eq!(drawn, line.attempts, "{parts} parts");
+    }
+}
+
+#[test]
+fn the_throughput_of_parts_shorter_than_a_millisecond_is_that_of_their_millisecond() {
+    const FINER: u32 = 50;
+    let mut history = History::new();
+    history.backup("shop", 3);
+    let length = u32::try_from(drawn(history.clone(), 1).length_ms).unwrap();
+    let coarse = drawn(history.clone(), length).moved;
+    let fine = drawn(history, length * FINER).moved;
+    assert!(coarse.iter().any(|moved| *moved > 0));
+    for (all, parts) in coarse.iter().zip(fine.chunks(FINER as usize)) {
+        assert!(parts.iter().sum::<u64>().abs_diff(*all) <= 10);
+        // Rounding loses less than a byte for each task.
+        let most = all / u64::from(FINER) + 10;
+        assert!(parts.iter().all(|part| *part <= most), "{all}: {parts:?}");
     }
 }
 
