@@ -151,3 +151,28 @@ fn a_dry_run_foretells_what_an_opening_does_about_archiving_that_was_cut_short()
     let calm = journal(&world, &["recover", "--dry-run", "node"]).ok();
     assert!(calm.out.contains("clean: nothing to mend"), "{calm:#?}");
 }
+
+#[test]
+fn a_storage_older_than_what_only_the_archives_saw_is_a_finding() {
+    let world = World::new();
+    world.shop(100_000, None);
+    let old = common::files(&world.path("node/storage"));
+    for table in ["a", "b", "c"] {
+        world.load(&format!("shop.{table}"), "src").ok();
+    }
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    std::fs::rename(world.path("node/journal/archive"), world.path("away")).unwrap();
+    let dump = journal(&world, &["dump", "node"]).ok();
+    assert!(!dump.out.contains("EngineStarted"), "{dump:#?}");
+    journal(&world, &["verify", "node"]).ok();
+    std::fs::remove_dir_all(world.path("node/storage")).unwrap();
+    for (name, content) in &old {
+        world.file(&format!("node/storage/{name}"), content);
+    }
+    let verify = journal(&world, &["verify", "node"]).refused(4, "JOURNAL_DAMAGED");
+    assert!(
+        verify.out.starts_with("catalog: ends at ") && verify.out.contains("has seen it at"),
+        "{verify:#?}"
+    );
+}

@@ -55,9 +55,13 @@ pub(super) fn run(args: &VerifyJournalArgs) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::Damage => findings.add("journal", failure.words()),
         Err(failure) => return Err(failure),
     }
-    findings.print(args.format)?;
+    let printed = findings.print(args.format);
     if findings.lines.is_empty() {
-        return Ok(Exit::Done);
+        return printed.map(|()| Exit::Done);
+    }
+    // Whoever reads no further than the exit code must see the damage.
+    if let Err(failure) = printed {
+        log::debug!("the findings were not all read: {}", failure.words());
     }
     let count = text::count(findings.lines.len() as u64, "finding");
     Err(Failure::new(
@@ -128,9 +132,16 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
         Err(failure) => {
             out::note(failure.words());
             out::note("transitions and checkpoints: not checked");
-            return Ok(0);
+            let read = source.read(Seq::FIRST, source.last().0, &mut |record| {
+                catalog_seen = catalog_seen.max(seen_by(&record.event));
+                Ok(ControlFlow::Continue(()))
+            });
+            damage(read, findings)?;
+            return Ok(catalog_seen);
         }
     };
+    // What openings saw whose records are not at hand is in the state that it begins with.
+    catalog_seen = catalog_seen.max(replay.catalog().0);
     let begun = replay.position();
     if begun > Seq::ZERO {
         out::note(format_args!(
@@ -138,9 +149,7 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
         ));
     }
     let read = source.read(Seq::FIRST, source.last().0, &mut |record: Record<Event>| {
-        if let Event::EngineStarted(started) = &record.event {
-            catalog_seen = catalog_seen.max(started.catalog);
-        }
+        catalog_seen = catalog_seen.max(seen_by(&record.event));
         if record.seq <= begun {
             return Ok(ControlFlow::Continue(()));
         }
@@ -157,6 +166,14 @@ fn replay(source: &Source, findings: &mut Findings) -> Result<u64, Failure> {
         None => beside.ended(&mut replay, findings),
     }
     Ok(catalog_seen)
+}
+
+/// The position of the catalog that a record says was seen.
+fn seen_by(event: &Event) -> u64 {
+    match event {
+        Event::EngineStarted(started) => started.catalog,
+        _ => 0,
+    }
 }
 
 /// Damage found while reading is a finding, all else ends the command.
