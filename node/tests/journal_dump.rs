@@ -190,3 +190,31 @@ fn a_state_that_is_entered_bears_its_name_in_every_format() {
         assert!(dump.out.contains(shown), "{}", dump.out);
     }
 }
+
+#[test]
+fn a_reader_that_has_gone_ends_every_command_without_a_word() {
+    let world = lived();
+    let job = dumped(&world, "node", &["--kind", "BackupSubmitted"])[0]["job"].to_string();
+    for args in [
+        &["dump", "node"][..],
+        &["dump", "node", "--format", "csv"],
+        &["state", "node"],
+        &["explain", "node", &job],
+        &["diff", "node", "0", "9"],
+        &["recover", "--dry-run", "node"],
+        &["replay", "node", "--to", "9"],
+        &["timeline", "node", &job, "--html", "-"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = world
+            .command()
+            .arg("journal")
+            .args(args)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
+}

@@ -279,7 +279,7 @@ fn where_there_is_no_journal_it_is_said_what_would_be_one() {
     let world = World::new();
     world.sql("SHOW BACKENDS").ok();
     std::fs::create_dir(world.path("empty")).unwrap();
-    for place in ["empty", "absent", "node/storage"] {
+    for place in ["empty", "absent", "node/storage", "/dev/null"] {
         for command in ["dump", "verify", "state", "tail"] {
             let ended = journal(&world, &[command, place]).refused(1, "JOURNAL_NOT_FOUND");
             assert!(ended.err.contains(&format!("'{place}'")), "{ended:#?}");

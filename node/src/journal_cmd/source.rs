@@ -55,6 +55,10 @@ impl Source {
     }
 
     fn open_journal(path: &Path) -> Result<Self, Error> {
+        if path.exists() && !path.is_dir() {
+            let text = "it is neither a folder nor a regular file";
+            return Err(with_expected(path, Error::new(ErrorKind::NotFound, text)));
+        }
         let (journal, report, refusal) =
             ReadJournal::salvage(journal_of(path)).map_err(|error| with_expected(path, error))?;
         let first = journal.origin()?;
