@@ -142,8 +142,8 @@ pub struct Traffic {
     pub done: BTreeMap<String, u64>,
     /// Begun and not ended: how many bytes there are, by name.
     pub open: BTreeMap<String, u64>,
-    /// How often it was begun, by name.
-    pub begun: BTreeMap<String, u64>,
+    /// How often it was begun and how many bytes there are, by name.
+    pub begun: BTreeMap<String, (u64, u64)>,
 }
 
 impl Traffic {
@@ -164,7 +164,8 @@ impl Traffic {
             }
             let bytes: u64 = bytes.parse().unwrap();
             if word == "begin" {
-                *traffic.begun.entry(name.to_owned()).or_default() += 1;
+                let begun = traffic.begun.entry(name.to_owned()).or_default();
+                *begun = (begun.0 + 1, bytes);
                 traffic.open.insert(name.to_owned(), bytes);
                 continue;
             }

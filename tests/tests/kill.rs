@@ -424,15 +424,16 @@ impl Round<'_> {
     /// with two replicas is fetched once for each, by tasks that the log does not tell apart. A piece that the clean
     /// restore does not know is the rest of one that was in flight.
     fn check_fetched_again(&self, clean: &Traffic, kills: u64, tally: &mut Tally) {
-        let mut begun: BTreeMap<String, u64> = BTreeMap::new();
+        let mut begun: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         // Of pieces that are wanted once, which process fetched them last.
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
         let mut lost: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (n, name) in self.children.iter().enumerate() {
             let log = self.root().join(format!("traffic-{name}"));
             let traffic = Traffic::read(&log, "get", is_data);
-            for (piece, count) in &traffic.begun {
-                *begun.entry(piece.clone()).or_default() += count;
+            for (piece, (count, len)) in &traffic.begun {
+                let begun = begun.entry(piece.clone()).or_default();
+                *begun = (begun.0 + count, *len);
                 if wanted(clean, piece) == 1
                     && let Some(before) = last.insert(piece.clone(), n)
                 {
@@ -454,10 +455,14 @@ impl Round<'_> {
             );
             tally.lost_most = tally.lost_most.max(objects.len());
         }
-        let again = begun
-            .iter()
-            .filter(|(piece, count)| **count > wanted(clean, piece));
-        let again: BTreeSet<String> = again.map(|(piece, _)| object_of(piece)).collect();
+        let mut again = BTreeSet::new();
+        for (piece, (count, len)) in &begun {
+            let times = count.saturating_sub(wanted(clean, piece));
+            if times > 0 {
+                tally.again += times * len;
+                again.insert(object_of(piece));
+            }
+        }
         assert!(
             again.len() as u64 <= kills * IN_FLIGHT as u64,
             "after {kills} kills fetched again: {again:?}"
@@ -472,7 +477,7 @@ fn is_data(name: &str) -> bool {
 
 /// How often a restore without a kill fetches a piece.
 fn wanted(clean: &Traffic, piece: &str) -> u64 {
-    clean.begun.get(piece).copied().unwrap_or(0)
+    clean.begun.get(piece).map_or(0, |(count, _)| *count)
 }
 
 fn object_of(piece: &str) -> String {
@@ -508,16 +513,12 @@ fn soak(kind: JobKind, rounds: u64) {
         let mut dice = Dice::new(round_seed);
         let mut round = new_round();
         let kills = 1 + dice.below(5);
-        let before = (tally.kills, tally.bytes);
+        let before = tally.kills;
         round.run(&mut dice, &usual, kills, &mut tally);
-        let kills = tally.kills - before.0;
+        let kills = tally.kills - before;
         match kind {
             JobKind::Backup => round.check_sent_again(&mut tally),
-            JobKind::Restore => {
-                round.check_fetched_again(&clean, kills, &mut tally);
-                // What a job that came to its end moved beyond a restore without a kill.
-                tally.again += (tally.bytes - before.1).saturating_sub(clean.bytes());
-            }
+            JobKind::Restore => round.check_fetched_again(&clean, kills, &mut tally),
         }
         round.check_end(&mut tally);
         tally.jobs += 1;
