@@ -16,6 +16,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    ahead,
     anchor::{self, Anchor},
     archive::{self, ArchiveInfo, ArchiveRequest, Archives, Leading},
     cases::{Answer, OpenCase, OpenReport},
@@ -195,6 +196,11 @@ impl<E: Event> FileJournal<E> {
         let end = self.reader.tip().seq;
         self.index
             .as_ref()
+    #[cfg(test)]
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
             .is_some_and(|index| index.wait_for(end, timeout))
     }
 
@@ -374,6 +380,10 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .create(true)
         .truncate(false)
         .open(&path)
+
+    fn history_ahead(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        ahead::history(&self.reader, from, visit)
+    }
         .map_err(|e| failed(&e))?;
     match file.try_lock() {
         Ok(()) => {}

@@ -197,6 +197,15 @@ pub trait Journal<E: Event>: Send + Sync {
         }
         self.read(from, visit)
     }
+
+    /// As [`history`](Journal::history), in the same order on the caller's thread; a journal may read ahead on
+    /// threads of its own, which end before this returns.
+    ///
+    /// # Errors
+    /// As there; `Io` where the system gives no thread.
+    fn history_ahead(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        self.history(from, visit)
+    }
 }
 
 fn no_archives() -> Error {

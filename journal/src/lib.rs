@@ -50,6 +50,7 @@ mod advance;
 mod ahead;
 mod anchor;
 mod archive;
+mod bytes;
 mod cases;
 mod checkpoint;
 mod commit;

@@ -8,7 +8,8 @@ use std::{cell::Cell, ops::ControlFlow, sync::Arc};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    anchor::Anchor,
+    ahead::PART_BYTES,
+    anchor::{self, Anchor},
     archive::Chain,
     cases::OpenCase,
     checkpoint,
@@ -239,6 +240,26 @@ impl Reader {
             visit(record(&raw.head, raw.payload)?)?;
             Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// The history from `from` to `to` in parts that can be read and proved each by itself: first and last record of
+    /// each, in order. An archive is one part, since the chain within it is proved from its beginning.
+    pub(crate) fn parts(&self, from: Seq, to: Seq) -> Result<Vec<(Seq, Seq)>, Error> {
+        let from = from.max(Seq::FIRST);
+        let mut begins = vec![from];
+        if from < self.first() {
+            let chain = self.archives()?;
+            begins.extend(chain.found.iter().map(|archive| archive.info().first));
+        }
+        let log = self.log.read();
+        let segments = log.segments.iter().filter(|segment| segment.first <= to);
+        begins.extend(segments.flat_map(|segment| segment.every(PART_BYTES, from)));
+        drop(log);
+        begins.retain(|seq| *seq >= from && *seq <= to);
+        begins.sort();
+        begins.dedup();
+        let ends = begins.iter().skip(1).map(|seq| seq.before()).chain([to]);
+        Ok(begins.iter().copied().zip(ends).collect())
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {

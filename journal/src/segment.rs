@@ -150,6 +150,20 @@ impl Segment {
         self.waypoints[after.saturating_sub(1)]
     }
 
+    /// Places that are about `bytes` apart, from the one at or before `from` on, by their sequence.
+    pub(crate) fn every(&self, bytes: u64, from: Seq) -> Vec<Seq> {
+        let begin = self.nearest(from);
+        let mut last = begin.offset;
+        let mut places = vec![begin.seq];
+        for place in self.waypoints.iter().filter(|w| w.seq > begin.seq) {
+            if place.offset >= last.saturating_add(bytes) {
+                last = place.offset;
+                places.push(place.seq);
+            }
+        }
+        places
+    }
+
     /// Forgets the places at and behind `offset`, which are cut off.
     pub(crate) fn forget_from(&mut self, offset: u64) {
         self.waypoints

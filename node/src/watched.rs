@@ -94,6 +94,10 @@ impl Journal<Event> for Watched {
     fn history(&self, from: Seq, visit: &mut Visit<'_, Event>) -> Result<(), Error> {
         self.inner.history(from, visit)
     }
+
+    fn history_ahead(&self, from: Seq, visit: &mut Visit<'_, Event>) -> Result<(), Error> {
+        self.inner.history_ahead(from, visit)
+    }
 }
 
 #[cfg(test)]
