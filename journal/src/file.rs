@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ErrorKind},
     event::Event,
     ids::{FrameHash, Kind, Seq, StreamId},
-    index::{Follower, INDEX_FOLDER, IndexStatus, Opening, Query},
+    index::{Follower, INDEX_FOLDER, IndexStatus, Opening, Place, Query},
     journal::{Appended, Checkpoint, Journal, Record, Visit},
     reader::Reader,
     scan::{self, Expected, Scan},
@@ -55,6 +55,10 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Whether there is an index. Without a real folder there is none.
     pub index: Index,
+    /// What the index may take beside four times the bytes of the log before it is built anew, in bytes. It is
+    /// looked at after each 20 000 records and whenever records have left the log. Where it is small a young journal's
+    /// index is built often: sled takes half a MiB for nothing.
+    pub index_floor_bytes: u64,
 }
 
 impl Default for Options {
@@ -63,6 +67,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             reserve_bytes: 1 << 20,
             index: Index::Sled,
+            index_floor_bytes: 16 << 20,
         }
     }
 }
@@ -72,6 +77,13 @@ impl Options {
     #[must_use]
     pub const fn index(mut self, index: Index) -> Self {
         self.index = index;
+        self
+    }
+
+    /// With an index that may be this much larger than four times the log.
+    #[must_use]
+    pub const fn index_floor_bytes(mut self, bytes: u64) -> Self {
+        self.index_floor_bytes = bytes;
         self
     }
 
@@ -162,7 +174,11 @@ impl<E: Event> FileJournal<E> {
                 let poisoned = Arc::clone(&committer);
                 let refuse = Box::new(move |error| poisoned.poison(error));
                 let reader = Arc::clone(&reader);
-                Some(Follower::start(reader, E::FAMILY, path, begin, refuse)?)
+                let kept = Place {
+                    path,
+                    floor_bytes: options.index_floor_bytes,
+                };
+                Some(Follower::start(reader, E::FAMILY, kept, begin, refuse)?)
             }
             _ => None,
         };

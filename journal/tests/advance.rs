@@ -19,6 +19,7 @@ const OPTIONS: Options = Options {
     segment_bytes: 2_000,
     reserve_bytes: 0,
     index: Index::None,
+    index_floor_bytes: 0,
 };
 
 fn writer(folder: &std::path::Path) -> FileJournal<DoorEvent> {

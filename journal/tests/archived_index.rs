@@ -122,3 +122,74 @@ fn an_index_that_lost_its_end_goes_on_from_the_log_where_that_end_has_left_it() 
     assert_eq!(journal.index_status(), expected);
     check_index(&journal);
 }
+
+fn bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+#[test]
+fn an_index_that_has_outgrown_its_log_is_built_anew_and_a_floor_keeps_it() {
+    for (floor, rebuilt) in [(0, true), (1 << 30, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(Index::Sled)
+            .segment_bytes(100_000)
+            .index_floor_bytes(floor);
+        let (journal, _) = Doors::open(folder.path(), options).unwrap();
+        for first in (0..20_000).step_by(500) {
+            let batch: Vec<_> = (first..first + 500).map(|n| event(n % 3, n)).collect();
+            journal.append(&batch, first).unwrap();
+        }
+        assert!(journal.wait_for_index(WAIT));
+        let index = folder.path().join("index");
+        let before = bytes(&index);
+        archive(&journal, 19_900);
+        let log: u64 = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"))
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum();
+        assert!(before > 4 * log, "{before} bytes beside {log}");
+        let deadline =
+            std::time::Instant::now() + Duration::from_secs(if rebuilt { 60 } else { 1 });
+        while bytes(&index) > before / 2 && std::time::Instant::now() < deadline {
+            append(&journal, 20_000, 20_001);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let after = bytes(&index);
+        assert_eq!(after <= before / 2, rebuilt, "{before} bytes, then {after}");
+        assert!(journal.wait_for_index(WAIT));
+        // It was never unusable.
+        let status = journal.index_status();
+        let through = journal.position().0;
+        let expected = IndexStatus::Following {
+            through,
+            rebuilt: None,
+        };
+        assert_eq!(status, expected);
+        check_index(&journal);
+    }
+}
+
+#[test]
+fn an_index_is_done_where_all_that_it_lacked_has_left_the_log() {
+    // Whether the index lacks anything at the act is a race, so it is run more than once.
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Doors::open(folder.path(), options(Index::Sled)).unwrap();
+        let batch: Vec<_> = (0..400).map(|n| event(n % 3, n)).collect();
+        journal.append(&batch, 1_000).unwrap();
+        archive(&journal, 401);
+        assert_eq!(journal.first(), Seq(401));
+        assert!(journal.wait_for_index(WAIT), "{:?}", journal.index_status());
+        append(&journal, 400, 410);
+        assert!(journal.wait_for_index(WAIT));
+        check_index(&journal);
+    }
+}

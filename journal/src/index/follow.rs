@@ -89,6 +89,13 @@ pub(crate) struct Follower {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where an index is kept.
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    /// See [`Options::index_floor_bytes`](crate::Options::index_floor_bytes).
+    pub(crate) floor_bytes: u64,
+}
+
 /// What the index knew: records found, and up to where they are all there are.
 pub(crate) struct Known<E> {
     pub(crate) records: Vec<Record<E>>,
@@ -103,7 +110,7 @@ impl Follower {
     pub(crate) fn start(
         reader: Arc<Reader>,
         family: u32,
-        path: PathBuf,
+        place: Place,
         begin: Begin,
         refuse: Refuse,
     ) -> Result<Self, Error> {
@@ -135,13 +142,13 @@ impl Follower {
             shared: Arc::clone(&shared),
             reader: Arc::clone(&reader),
             family,
-            path,
+            path: place.path,
             heads: worker_heads,
             cursor: None,
             deferred,
             refuse,
             unflushed: false,
-            size: Size::default(),
+            size: Size::with_floor(place.floor_bytes),
         };
         #[expect(
             clippy::disallowed_methods,
@@ -423,16 +430,24 @@ impl Worker {
 
     /// Feeds the next batch to the index in use.
     fn follow(&mut self) -> Result<(), Broken> {
-        let Some((store, fed)) = self.in_use() else {
+        let Some((store, before)) = self.in_use() else {
             return Ok(());
         };
         let mut heads = std::mem::take(&mut self.heads);
         let mut moved = Vec::new();
-        let fed = self.feed(&store, fed, &mut heads, &mut moved);
+        let fed = self.feed(&store, before, &mut heads, &mut moved);
         release(store);
         self.heads = heads;
-        let Some(last) = fed? else { return Ok(()) };
-        self.unflushed = true;
+        // What left the log before it was fed will not come any more.
+        let gone = self.reader.base().seq;
+        let last = match fed? {
+            Some(last) => {
+                self.unflushed = true;
+                last
+            }
+            None if gone > before => gone,
+            None => return Ok(()),
+        };
         let mut phase = self.shared.phase.lock();
         if let Phase::Following { fed, heads, .. } = &mut *phase {
             *fed = last;

@@ -14,7 +14,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-pub(crate) use follow::{Follower, Query};
+pub(crate) use follow::{Follower, Place, Query};
 pub(crate) use opening::Opening;
 pub(crate) use store::Broken;
 pub use verify::IndexCheck;

@@ -6,22 +6,35 @@ use std::path::Path;
 use super::follow::{Phase, Worker};
 use crate::ids::Seq;
 
-/// The index may be this many times as large as the log, and [`FLOOR_BYTES`] more. A new one is
-/// between one and two times as large.
+/// The index may be this many times as large as the log, and the floor of the options more. A new one
+/// is between one and two times as large.
 const TIMES: u64 = 4;
-const FLOOR_BYTES: u64 = 16 << 20;
 /// The size is looked at after as many records, and whenever records have left the log.
 const EVERY_RECORDS: u64 = 20_000;
 
 /// What is known of the index's size.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Size {
+    /// What it may take beside [`TIMES`] the log.
+    floor_bytes: u64,
     /// The last record in it, and the first of the log, when it was last looked at.
     looked: Option<(Seq, Seq)>,
-    /// Its size when it was last built: a new one could not be much smaller.
-    pub(super) built_bytes: u64,
+    /// Its size when it was last built, and the first record of the log then: as long as that is the
+    /// first, a new one could not be much smaller.
+    built: Option<(u64, Seq)>,
     /// Whether it is being built for its size.
     pub(super) outgrown: bool,
+}
+
+impl Size {
+    pub(super) fn with_floor(floor_bytes: u64) -> Self {
+        Self {
+            floor_bytes,
+            looked: None,
+            built: None,
+            outgrown: false,
+        }
+    }
 }
 
 impl Worker {
@@ -40,7 +53,11 @@ impl Worker {
         }
         self.size.looked = Some((fed, first));
         let (log, index) = (self.reader.log_bytes(), folder_bytes(&self.path));
-        let bound = (TIMES * log + FLOOR_BYTES).max(2 * self.size.built_bytes);
+        let bound = TIMES
+            .saturating_mul(log)
+            .saturating_add(self.size.floor_bytes);
+        let built = self.size.built.filter(|(_, from)| *from == first);
+        let bound = bound.max(built.map_or(0, |(bytes, _)| bytes.saturating_mul(2)));
         if index <= bound {
             return false;
         }
@@ -53,7 +70,7 @@ impl Worker {
 
     /// Notes the size of an index that was just built.
     pub(super) fn measured(&mut self) {
-        self.size.built_bytes = folder_bytes(&self.path);
+        self.size.built = Some((folder_bytes(&self.path), self.reader.first()));
     }
 }
 
