@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::{
+    bytes::array,
     disk::{Disk, read_all},
     ids::{FrameHash, Seq},
     transaction::Tip,
@@ -106,12 +107,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Anchor, AnchorFlaw> {
         return Err(bad("its archive is empty"));
     }
     Ok(anchor)
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
 }
 
 /// The anchor of a folder; `None` where there is none.

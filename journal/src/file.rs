@@ -196,6 +196,11 @@ impl<E: Event> FileJournal<E> {
         ))
     }
 
+    #[cfg(test)]
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// How the index stands to the log at this moment.
     #[must_use]
     pub fn index_status(&self) -> IndexStatus {
@@ -212,11 +217,6 @@ impl<E: Event> FileJournal<E> {
         let end = self.reader.tip().seq;
         self.index
             .as_ref()
-    #[cfg(test)]
-    pub(crate) fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
             .is_some_and(|index| index.wait_for(end, timeout))
     }
 
@@ -380,6 +380,10 @@ impl<E: Event> Journal<E> for FileJournal<E> {
     fn history(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
         self.reader.history_records(from, visit)
     }
+
+    fn history_ahead(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+        ahead::history(&self.reader, from, visit)
+    }
 }
 
 /// Locks the folder against another writer.
@@ -396,10 +400,6 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .create(true)
         .truncate(false)
         .open(&path)
-
-    fn history_ahead(&self, from: Seq, visit: &mut Visit<'_, E>) -> Result<(), Error> {
-        ahead::history(&self.reader, from, visit)
-    }
         .map_err(|e| failed(&e))?;
     match file.try_lock() {
         Ok(()) => {}

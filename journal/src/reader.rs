@@ -175,7 +175,7 @@ impl Reader {
         log.anchor = Some(anchor);
     }
 
-    /// Bytes of the segments, without the last.
+    /// Bytes of the segments; what cannot be read counts for nothing.
     pub(crate) fn log_bytes(&self) -> u64 {
         let names: Vec<String> = {
             let log = self.log.read();
@@ -376,12 +376,26 @@ impl Reader {
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<(), Seq>, Error> {
         let file = self.disk.open(&stretch.name).map_err(|e| {
-            if e.kind() == std::io::ErrorKind::NotFound && stretch.first < self.first() {
+            let gone = e.kind() == std::io::ErrorKind::NotFound;
+            if gone && (stretch.first < self.first() || self.begins_later(stretch.first)) {
                 return self.archived_meanwhile();
             }
             Error::io("read", &stretch.name, &e)
         })?;
         visit_stretch(&*file, stretch, cursor, bounds, visit)
+    }
+
+    /// Whether a writer in another process has archived the segment that begins with `first` since this log was
+    /// opened to be read. The log then begins where its anchor says.
+    fn begins_later(&self, first: Seq) -> bool {
+        match anchor::read(&*self.disk) {
+            Ok(Some(Ok(anchor))) if anchor.family == self.family && anchor.tip.seq >= first => {
+                self.hold_anchored(&anchor);
+                self.begin_at(anchor);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn archived_meanwhile(&self) -> Error {
@@ -416,14 +430,14 @@ impl Reader {
         }
     }
 
-    /// Visits the records from `from` on.
+    /// Visits the records from `from` on; those that are archived meanwhile are among them.
     pub(crate) fn records<E: Event>(
         &self,
         from: Seq,
         visit: &mut Visit<'_, E>,
     ) -> Result<(), Error> {
         let to = self.tip().seq;
-        self.frames(from.max(self.first()), to, &mut |raw| {
+        self.history(from.max(self.first()), to, &mut |raw| {
             visit(record(&raw.head, raw.payload)?)?;
             Ok(ControlFlow::Continue(()))
         })
@@ -440,7 +454,7 @@ impl Reader {
         if found.len() >= limit {
             return Ok(());
         }
-        self.frames(from.max(self.first()), self.tip().seq, &mut |raw| {
+        self.history(from.max(self.first()), self.tip().seq, &mut |raw| {
             if wanted(&raw.head) {
                 found.push(record(&raw.head, raw.payload)?);
             }

@@ -28,6 +28,7 @@ use crate::{
 pub type VisitFrame<'a> = dyn FnMut(&Frame<'_>) -> Result<(), Error> + 'a;
 
 const LOOKS_MAX: u32 = 50;
+const FAILED_LOOKS_MAX: u32 = 3;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// What one look at the folder found.
@@ -119,7 +120,17 @@ impl<E: Event> ReadJournal<E> {
         reason = "the writer looked at is another process"
     )]
     pub fn salvage_on(disk: Arc<dyn Disk>) -> Result<(Self, OpenReport, Option<Error>), Error> {
-        let mut found = Found::look::<E>(&*disk)?;
+        let mut found = Found::look::<E>(&*disk);
+        for _ in 0..FAILED_LOOKS_MAX {
+            // A segment that was listed may be archived before it is opened.
+            let Err(error) = &found else { break };
+            if error.kind() != ErrorKind::Io {
+                break;
+            }
+            std::thread::sleep(LOOK_AGAIN_AFTER);
+            found = Found::look::<E>(&*disk);
+        }
+        let mut found = found?;
         for _ in 0..LOOKS_MAX {
             if found.refusal.is_none() {
                 break;

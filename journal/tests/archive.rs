@@ -22,8 +22,8 @@ use std::{
 
 use common::{Dice, DoorEvent, dying::Dying, event, events_of, history};
 use holdfast_journal::{
-    ArchiveFile, ArchiveInfo, ArchiveRequest, Error, ErrorKind, FileJournal, Index, IndexCheck,
-    Journal, OpenCase, Options, ReadJournal, Seq, StreamId,
+    ArchiveFile, ArchiveInfo, ArchiveRequest, Error, ErrorKind, Event as _, FileJournal, Index,
+    IndexCheck, Journal, OpenCase, Options, ReadJournal, Seq, StreamId,
     disk::{Disk, MemoryDisk},
 };
 
@@ -272,6 +272,76 @@ fn a_log_without_its_anchor_or_with_a_wrong_one_is_refused_and_says_what_is_miss
     refused("the segment behind the anchor is gone");
     fs::write(&log, kept).unwrap();
     assert_eq!(history(&open(root.path()).0).unwrap(), expected(60));
+}
+
+#[test]
+fn a_reader_goes_on_in_the_archive_when_segments_are_archived_under_it() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let opened = || ReadJournal::<DoorEvent>::open(root.path()).unwrap().0;
+    let (one, two, three) = (opened(), opened(), opened());
+    let first = journal.first();
+    let place = usize::try_from(first.get() - 1).unwrap();
+    append(&journal, 60, 70);
+    archive(&journal, 71).unwrap().unwrap();
+    assert_eq!(journal.first(), Seq(71));
+
+    let collected =
+        |read: &dyn Fn(&mut holdfast_journal::Visit<'_, DoorEvent>) -> Result<(), Error>| {
+            let mut found = Vec::new();
+            read(&mut |record| {
+                found.push(record.event);
+                Ok(())
+            })
+            .unwrap();
+            found
+        };
+    assert_eq!(one.position().0, Seq(60));
+    let all = collected(&|visit| one.history(Seq::FIRST, visit));
+    assert_eq!(all, expected(60));
+    assert_eq!(
+        collected(&|visit| two.read(Seq::FIRST, visit)),
+        expected(60)[place..]
+    );
+    let door: Vec<_> = three.by_stream(StreamId(1), Seq::FIRST, 100).unwrap();
+    let of_door = expected(60)[place..]
+        .iter()
+        .filter(|e| e.stream() == StreamId(1))
+        .count();
+    assert_eq!(door.len(), of_door);
+    // In the middle of a visit.
+    append(&journal, 70, 90);
+    let reader = opened();
+    let mut count = 0;
+    let mut visit = |_: &holdfast_journal::Frame<'_>| {
+        count += 1;
+        if count == 2 {
+            archive(&journal, 91).unwrap().unwrap();
+        }
+        Ok(())
+    };
+    reader.frames(Seq(71), &mut visit).unwrap();
+    assert_eq!(count, 20);
+    assert_eq!(journal.first(), Seq(91));
+}
+
+#[test]
+fn an_archive_that_does_not_begin_with_the_beginning_of_a_journal_is_not_used() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let info = journal.archives().unwrap().found[0].clone();
+    assert_eq!(info.first, Seq::FIRST);
+    let path = root.path().join(&info.file);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[32] ^= 1;
+    let own = blake3::hash(&bytes[..192]);
+    bytes[192..224].copy_from_slice(own.as_bytes());
+    fs::write(&path, bytes).unwrap();
+    let missing = journal.archives().unwrap().missing.unwrap();
+    assert!(missing.contains("does not begin a journal"), "{missing}");
+    let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+    let error = reader.verify_archives().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
 }
 
 #[test]

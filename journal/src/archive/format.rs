@@ -4,6 +4,7 @@
 //! The header's own hash covers the hash of description and table, and the table holds the hash of
 //! every compressed segment: one hash of 32 bytes stands for the whole file. No I/O here.
 
+use crate::bytes::array;
 use crate::ids::{FrameHash, Seq};
 
 /// Bytes of the header; the description follows.
@@ -128,10 +129,4 @@ pub(super) fn decode_part(bytes: &[u8; PART_BYTES]) -> Part {
         bytes: u64::from_le_bytes(array(bytes, 24)),
         hash: array(bytes, 32),
     }
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
 }

@@ -219,6 +219,9 @@ fn ending_with(
             Ok(archive) if archive.info().hash != need.hash => {
                 flawed = Some("it is of another history".to_owned());
             }
+            Ok(archive) if archive.begins_wrongly() => {
+                flawed = Some("its first record does not begin a journal".to_owned());
+            }
             Ok(archive) if archive.seal() == seal => return Ok(Some(archive)),
             Ok(archive) => found = Some(archive),
             Err(error) => flawed = Some(error.to_string()),

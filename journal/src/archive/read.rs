@@ -20,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     event::Event,
     frame::Frame,
-    ids::Seq,
+    ids::{FrameHash, Seq},
     journal::{Projection, Visit, drive},
     reader::{Cursor, Raw, Stretch, record, visit_stretch},
     readonly::VisitFrame,
@@ -107,7 +107,9 @@ impl Archive {
             made_ms: header.made_ms,
             description,
             segments: u64::from(header.parts),
-            log_bytes: parts.iter().map(|part| part.raw_bytes).sum(),
+            log_bytes: parts
+                .iter()
+                .fold(0, |sum, part| sum.saturating_add(part.raw_bytes)),
             file_bytes: header.file_bytes,
         };
         Self {
@@ -134,6 +136,11 @@ impl Archive {
     /// The one hash that stands for all of it.
     pub(crate) fn seal(&self) -> [u8; 32] {
         self.seal
+    }
+
+    /// Whether it holds the first record of a journal and another hash stands before that than before any.
+    pub(crate) fn begins_wrongly(&self) -> bool {
+        self.info.first == Seq::FIRST && self.info.hash_before != FrameHash::genesis(self.family)
     }
 
     /// The record before its first.
