@@ -4,23 +4,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_broker::Context;
 use holdfast_journal::{FrameHash, Record, Seq};
-use holdfast_repository::{Mode, Repository};
 use holdfast_storage::conformance::Files;
 use holdfast_storage::{CatalogPosition, ErrorKind, OpId, RestoreSpec, Storage};
 use parking_lot::Mutex;
 
+mod asked;
+mod ends;
+mod snapshots;
 mod storage;
+
+use asked::Asked;
+use ends::Submitted;
 
 use super::coverage::place_of;
 use super::remote::Remote;
+use super::rules;
 use super::shared::Shared;
 use super::subject::Subject;
+use crate::convert::objects_in;
 use crate::event::Event;
 use crate::ids::JobId;
+use crate::spec::{JobKind, ObjectRef};
 use crate::state::State;
-use crate::view::Views;
 
 /// The one repository of a world.
 pub(super) const REPOSITORY: &str = "repo";
@@ -31,6 +37,8 @@ type Content = BTreeMap<String, Files>;
 type Database = BTreeMap<String, Content>;
 /// Label and timestamp.
 type SnapshotName = (String, String);
+/// Names of tables with those of their partitions.
+type Names = BTreeMap<String, BTreeSet<String>>;
 
 struct Pinned {
     position: CatalogPosition,
@@ -41,8 +49,11 @@ struct Pinned {
 struct Restoring {
     label: String,
     timestamp: String,
-    /// Target name -> name in the snapshot.
-    sources: BTreeMap<String, String>,
+    asked: Asked,
+    /// What the target database held when it was asked for, where the books know that moment.
+    existed: Option<Names>,
+    /// What it held when the targets were made.
+    found: Names,
     spec: Option<RestoreSpec>,
     /// Whether it only shows that the snapshot can be brought back.
     is_proof: bool,
@@ -61,7 +72,13 @@ struct Node {
     points: BTreeMap<OpId, Database>,
     restores: BTreeMap<OpId, Restoring>,
     accepted: BTreeSet<JobId>,
+    /// What each backup was accepted for.
+    backed_up: BTreeMap<JobId, Vec<ObjectRef>>,
+    /// All that the journal has taken in, answered or not.
+    submitted: BTreeMap<JobId, Submitted>,
     cancelled: BTreeSet<JobId>,
+    /// Cancels that users have asked for, answered or not.
+    cancels: Vec<(JobKind, String)>,
     /// How a job ended, as its view said first.
     ends: BTreeMap<JobId, String>,
     /// Jobs that said that they could not remove all.
@@ -72,6 +89,14 @@ struct Node {
     outlived: bool,
     acknowledged: Option<(Seq, FrameHash)>,
     observed: Seq,
+    /// When it died last, until its next process has shown what it found.
+    died_ms: Option<u64>,
+    /// Whether a backup lost its pin: what it had put for the lost point may stay.
+    lost_point: bool,
+    /// When it died last.
+    last_death_ms: Option<u64>,
+    /// Jobs that take back what they put into the repository.
+    discarding: BTreeSet<JobId>,
 }
 
 /// The books of a world.
@@ -83,6 +108,14 @@ pub(super) struct Books {
     /// Who made a snapshot, or tried to.
     backups: Mutex<BTreeMap<SnapshotName, Vec<(usize, OpId)>>>,
     finished: Mutex<Vec<(String, String)>>,
+    /// Which jobs have finished under a label.
+    bearers: Mutex<BTreeMap<String, BTreeSet<(usize, OpId)>>>,
+    /// Labels of snapshots that hold something that the remote did not keep.
+    spoiled: Mutex<BTreeSet<String>>,
+    /// Labels that are to be brought back at the end.
+    wanted: Mutex<BTreeSet<String>>,
+    /// Whether a job took back what it had put while another was at work: what that one may need stays.
+    crossed: Mutex<bool>,
 }
 
 impl Books {
@@ -98,6 +131,10 @@ impl Books {
             subjects: subjects.into_iter().map(Mutex::new).collect(),
             backups: Mutex::default(),
             finished: Mutex::default(),
+            bearers: Mutex::default(),
+            spoiled: Mutex::default(),
+            wanted: Mutex::default(),
+            crossed: Mutex::default(),
         }
     }
 
@@ -110,9 +147,25 @@ impl Books {
         self.node(node, |node| node.truth = Some(Arc::clone(truth)));
     }
 
-    /// Nobody holds the storage of the node any more.
+    /// The node dies: nobody holds its storage any more.
     pub(super) fn closed(&self, node: usize) {
-        self.node(node, |node| node.truth = None);
+        let now = self.shared.now_ms();
+        self.node(node, |node| {
+            node.truth = None;
+            node.died_ms = Some(now);
+            node.last_death_ms = Some(now);
+        });
+    }
+
+    /// When the events that are observed now were appended, at the latest: by whoever died, or just now.
+    fn appended_ms(&self, node: usize) -> u64 {
+        let died = self.node(node, |node| node.died_ms).flatten();
+        died.unwrap_or_else(|| self.shared.now_ms())
+    }
+
+    /// All that is durable has been observed.
+    pub(super) fn caught_up(&self, node: usize) {
+        self.node(node, |node| node.died_ms = None);
     }
 
     fn read(&self, node: usize, database: &str, table: &str) -> Result<Content, String> {
@@ -148,9 +201,7 @@ impl Books {
                 });
             }
             Err(e) if matches!(e.kind(), ErrorKind::Busy | ErrorKind::Exists) => {}
-            Err(e) => self
-                .shared
-                .broken("loads are refused only where they must be", e.to_string()),
+            Err(e) => self.shared.broken(rules::LOADS, e.to_string()),
         }
         self.check_tables(node, "load");
     }
@@ -166,9 +217,7 @@ impl Books {
                     .tell(|| format!("node {node}: dropped {database}.{table}"));
             }
             Err(e) if matches!(e.kind(), ErrorKind::Busy | ErrorKind::NotFound) => {}
-            Err(e) => self
-                .shared
-                .broken("drops are refused only where they must be", e.to_string()),
+            Err(e) => self.shared.broken(rules::DROPS, e.to_string()),
         }
         self.check_tables(node, "drop");
     }
@@ -185,6 +234,12 @@ impl Books {
     /// A job was answered to a user.
     pub(super) fn accepted(&self, node: usize, job: JobId) {
         self.node(node, |node| node.accepted.insert(job));
+    }
+
+    /// A user asks for a cancel.
+    pub(super) fn cancel_asked(&self, node: usize, kind: JobKind, database: &str) {
+        let cancel = (kind, database.to_owned());
+        self.node(node, |node| node.cancels.push(cancel));
     }
 
     /// A cancel was answered to a user.
@@ -216,22 +271,24 @@ impl Books {
                 let key = (e.label.clone(), e.timestamp.clone());
                 let maker = (node, OpId(e.job));
                 self.backups.lock().entry(key).or_default().push(maker);
+                self.submitted(node, JobId(e.job), e.timeout_seconds);
+                let objects = objects_in(&e.objects);
+                self.node(node, |node| node.backed_up.insert(JobId(e.job), objects));
             }
             Event::BackupPinned(e) => self.point_recorded(node, OpId(e.job)),
             Event::RestoreSubmitted(e) => {
-                let sources = e.objects.iter().filter_map(|object| {
-                    let alias = object.alias.clone()?;
-                    Some((alias, object.table.clone()))
-                });
                 let restore = Restoring {
                     label: e.label.clone(),
                     timestamp: e.timestamp.clone(),
-                    sources: sources.collect(),
+                    asked: Asked::of(e),
+                    existed: None,
+                    found: Names::new(),
                     spec: None,
                     is_proof: e.database.starts_with("proof"),
                     may_commit: false,
                     committed: false,
                 };
+                self.submitted(node, JobId(e.job), e.timeout_seconds);
                 self.node(node, |node| node.restores.insert(OpId(e.job), restore));
             }
             Event::RestoreCommitStarted(e) => {
@@ -250,14 +307,25 @@ impl Books {
                     node.restores.get(&OpId(e.job)).is_some_and(|r| r.committed)
                 });
                 if done != Some(true) {
-                    self.shared.broken(
-                        "a restore is FINISHED only after its commit",
-                        format!("job {} of node {node}", e.job),
-                    );
+                    self.shared
+                        .broken(rules::FINISHED, format!("job {} of node {node}", e.job));
                 }
             }
-            Event::JobReleased(e) if !e.leftovers.is_empty() => {
-                self.node(node, |node| node.leftovers.insert(JobId(e.job)));
+            Event::PinLost(_) => {
+                self.node(node, |node| node.lost_point = true);
+            }
+            Event::CleanupStarted(e) => {
+                self.node(node, |node| node.discarding.insert(JobId(e.job)));
+                self.note_crossing();
+            }
+            Event::JobReleased(e) => {
+                let (job, left) = (JobId(e.job), !e.leftovers.is_empty());
+                self.node(node, |node| {
+                    node.discarding.remove(&job);
+                    if left {
+                        node.leftovers.insert(job);
+                    }
+                });
             }
             _ => {}
         }
@@ -274,61 +342,8 @@ impl Books {
                 .is_some()
         });
         if kept != Some(true) {
-            self.shared.broken(
-                "a recorded pin was taken",
-                format!("job {op} of node {node}"),
-            );
-        }
-    }
-
-    fn backup_finished(&self, node: usize, op: OpId) {
-        let found = {
-            let backups = self.backups.lock();
-            let mut made = backups.iter().filter(|(_, by)| by.contains(&(node, op)));
-            made.next().map(|(key, _)| key.clone())
-        };
-        let Some((label, timestamp)) = found else {
-            return self
-                .shared
-                .broken("a finished backup was accepted", format!("job {op}"));
-        };
-        self.finished.lock().push((label.clone(), timestamp));
-        self.prove(&label);
-    }
-
-    /// Every object of a finished snapshot is there and whole.
-    pub(super) fn prove(&self, label: &str) {
-        let context = Context::new();
-        let truth = Arc::new(self.remote.truth.clone());
-        let opened = Repository::open(&context, truth, REPOSITORY, Mode::ReadOnly);
-        let mut findings = Vec::new();
-        let proved = opened.and_then(|repository| {
-            repository.verify(&context, Some(label), &mut |finding| {
-                let name = format!("__holdfast_repository_{REPOSITORY}/{}", finding.object);
-                if !self.remote.lied_about(&name) {
-                    findings.push(finding.to_string());
-                }
-            })
-        });
-        let excused = self.remote.has_lied();
-        let text = match (proved, findings.first()) {
-            (Err(e), _) if !excused => e.to_string(),
-            (_, Some(finding)) => finding.clone(),
-            _ => return self.shared.cover(|coverage| coverage.snapshots += 1),
-        };
-        self.shared.broken(
-            "a finished snapshot is whole",
-            format!("snapshot '{label}': {text}"),
-        );
-    }
-
-    /// After requests that took something away: no finished snapshot suffers.
-    pub(super) fn check_deleted(&self) {
-        if self.remote.take_deleted().is_empty() {
-            return;
-        }
-        for (label, _) in self.snapshots() {
-            self.prove(&label);
+            self.shared
+                .broken(rules::PIN_RECORDED, format!("job {op} of node {node}"));
         }
     }
 
@@ -347,70 +362,6 @@ impl Books {
         self.node(node, |node| node.acknowledged).flatten()
     }
 
-    /// What readers see after a turn.
-    pub(super) fn check_views(&self, node: usize, views: &Views) {
-        let mut active: BTreeMap<&str, JobId> = BTreeMap::new();
-        for (id, view) in &views.jobs {
-            let common = view.common();
-            if !view.has_ended() {
-                if let Some(other) = active.insert(&common.database, *id) {
-                    self.shared.broken(
-                        "one active job per database",
-                        format!(
-                            "jobs {other} and {id} of '{}' on node {node}",
-                            common.database
-                        ),
-                    );
-                }
-                continue;
-            }
-            let end = format!("{} {}", view.state_name(), common.status.message);
-            let (first, cancelled) = self
-                .node(node, |node| {
-                    let first = node.ends.entry(*id).or_insert_with(|| end.clone()).clone();
-                    (first, node.cancelled.contains(id))
-                })
-                .unwrap_or_default();
-            if first != end {
-                self.shared.broken(
-                    "an end never changes",
-                    format!("job {id} of node {node} ended as '{first}', now '{end}'"),
-                );
-            }
-            if cancelled && view.is_finished() {
-                self.shared.broken(
-                    "a cancel that was answered ends in CANCELLED",
-                    format!("job {id} of node {node} is FINISHED"),
-                );
-            }
-        }
-        self.check_missing(node, views);
-    }
-
-    /// No job is missing but those that ended and were archived, and of these all.
-    fn check_missing(&self, node: usize, views: &Views) {
-        let missing = self.node(node, |node| {
-            let known = node.accepted.iter().chain(node.ends.keys());
-            let missing = known.filter(|id| !views.jobs.contains_key(*id));
-            let missing: BTreeSet<JobId> = missing.copied().collect();
-            let archived = std::mem::take(&mut node.archiving);
-            let open = missing.iter().find(|id| !node.ends.contains_key(*id));
-            let wrong = open.copied().or_else(|| {
-                let right = missing.len() as u64 == archived;
-                missing.first().copied().filter(|_| !right)
-            });
-            node.accepted.retain(|id| !missing.contains(id));
-            node.ends.retain(|id, _| !missing.contains(id));
-            wrong
-        });
-        if let Some(id) = missing.flatten() {
-            self.shared.broken(
-                "a job that was answered exists",
-                format!("job {id} of node {node}"),
-            );
-        }
-    }
-
     /// Where the jobs of a node stand, for the coverage.
     pub(super) fn cover_places(&self, state: &State, death: bool) {
         self.shared.cover(|coverage| {
@@ -423,68 +374,5 @@ impl Books {
                 }
             }
         });
-    }
-
-    /// At rest: nothing of any job is left behind, unless it said so.
-    pub(super) fn check_rest(&self, node: usize) {
-        let held = self.subjects[node].lock().held().unwrap_or_default();
-        if !held.is_empty() {
-            self.shared.broken(
-                "nothing of an ended job is left in the storage",
-                format!("node {node} still holds operations {held:?}"),
-            );
-        }
-        let ends = self.node(node, |node| node.ends.values().cloned().collect::<Vec<_>>());
-        self.shared.cover(|coverage| {
-            for end in ends.unwrap_or_default() {
-                let state = end.split(' ').next().unwrap_or_default().to_owned();
-                *coverage.ends.entry(state).or_default() += 1;
-            }
-        });
-    }
-
-    /// A snapshot could not even be asked back on a world without trouble.
-    pub(super) fn not_brought_back(&self, label: &str, why: &str) {
-        if !self.remote.has_lied() {
-            self.shared.broken(
-                "a finished snapshot can be restored",
-                format!("snapshot '{label}': {why}"),
-            );
-        }
-    }
-
-    /// The restores at the end have finished, unless the remote has not kept what it said it had.
-    pub(super) fn check_proofs(&self) {
-        if self.remote.has_lied() {
-            return;
-        }
-        let proofs = self.node(0, |node| {
-            let restores = node.restores.iter();
-            restores
-                .filter(|(_, restore)| restore.is_proof && !restore.committed)
-                .map(|(op, restore)| (*op, restore.label.clone()))
-                .collect::<Vec<_>>()
-        });
-        for (op, label) in proofs.unwrap_or_default() {
-            let end = self.node(0, |node| node.ends.get(&JobId(op.0)).cloned());
-            self.shared.broken(
-                "a finished snapshot can be restored",
-                format!("snapshot '{label}', job {op}: {:?}", end.flatten()),
-            );
-        }
-    }
-
-    /// A worker of the node goes on though nobody waits for it any more.
-    pub(super) fn worker_outlives(&self, node: usize) {
-        self.node(node, |node| node.outlived = true);
-    }
-
-    /// Whether an intent may have been left in the repository: by a job that said that it could not remove all, or by a
-    /// worker that wrote it after its job had ended. The next job of that cluster takes it away.
-    pub(super) fn may_leave_intents(&self) -> bool {
-        let nodes = self.nodes.lock();
-        nodes
-            .iter()
-            .any(|node| node.outlived || !node.leftovers.is_empty())
     }
 }

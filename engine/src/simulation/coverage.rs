@@ -20,8 +20,10 @@ pub struct Coverage {
     pub steps: u64,
     /// Events made durable.
     pub events: u64,
-    /// Deaths of a node.
+    /// Deaths of a node in the middle of things.
     pub deaths: u64,
+    /// Deaths of a node after all trouble.
+    pub deaths_at_rest: u64,
     /// Snapshots that were proved.
     pub snapshots: u64,
     /// Jobs by kind and end.
@@ -53,6 +55,7 @@ impl Coverage {
         self.steps += other.steps;
         self.events += other.events;
         self.deaths += other.deaths;
+        self.deaths_at_rest += other.deaths_at_rest;
         self.snapshots += other.snapshots;
         for (name, count) in &other.ends {
             *self.ends.entry(name.clone()).or_default() += count;
@@ -105,8 +108,8 @@ impl Coverage {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{} runs, {} steps, {} events, {} deaths, {} snapshots proved",
-            self.runs, self.steps, self.events, self.deaths, self.snapshots
+            "{} runs, {} steps, {} events, {} deaths and {} at rest, {} snapshots proved",
+            self.runs, self.steps, self.events, self.deaths, self.deaths_at_rest, self.snapshots
         );
         for (end, count) in &self.ends {
             let _ = writeln!(text, "{end}: {count}");

@@ -21,6 +21,8 @@ pub(super) enum Role {
         job: crate::ids::JobId,
         task: crate::ids::TaskId,
         attempt: u32,
+        /// Where it runs.
+        backend: Option<holdfast_storage::BackendId>,
         /// The dispatcher does not wait for it any more.
         abandoned: bool,
     },

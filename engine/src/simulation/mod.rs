@@ -30,6 +30,7 @@ mod coverage;
 mod fiber;
 mod process;
 mod remote;
+mod rules;
 mod shared;
 mod shrink;
 mod subject;
@@ -42,42 +43,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use choices::{Kind, Plan, Script};
 pub use coverage::{Coverage, Place};
+pub use rules::RULES;
 pub use shared::Violation;
 pub use shrink::Shrunk;
 pub use subject::{MemoryTables, Subject};
 
 use world::World;
-
-/// Everything that is looked at while a world runs, by the name that a [`Violation`] carries.
-pub const RULES: [&str; 24] = [
-    "a cancel that was answered ends in CANCELLED",
-    "a checkpoint, the events and the living engine say the same",
-    "a commit begins only after its event is durable",
-    "a commit has targets",
-    "a finished backup was accepted",
-    "a finished snapshot can be restored",
-    "a finished snapshot is whole",
-    "a job that was answered exists",
-    "a journal replays",
-    "a node opens again after any death",
-    "a recorded pin was taken",
-    "a restore brings back exactly what was pinned",
-    "a restore is FINISHED only after its commit",
-    "an end never changes",
-    "an engine decides only what it may",
-    "every job ends once there is no more trouble",
-    "no acknowledged event is lost",
-    "no more tasks run than there are credits",
-    "nonsense is refused",
-    "nothing of an ended job is left in the repository",
-    "nothing of an ended job is left in the storage",
-    "nothing of an ended job is left on the node",
-    "one active job per database",
-    "tables hold what users loaded and commits brought, wholly",
-];
-
-/// The name of the rule that nothing panics.
-pub const NO_PANIC: &str = "nothing panics";
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -88,7 +59,7 @@ pub struct Outcome {
     pub plan: Plan,
     /// What was reached.
     pub coverage: Coverage,
-    /// A hash over every byte of every journal.
+    /// A hash over every byte of every journal, archives included.
     pub digest: [u8; 32],
     /// What happened, a line each; empty unless it was asked for.
     pub story: Vec<String>,
@@ -123,7 +94,7 @@ impl Simulation {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             let text = text.unwrap_or_else(|| "no message".to_owned());
-            world.shared.broken(NO_PANIC, text);
+            world.shared.broken(rules::NO_PANIC, text);
         }
         Outcome {
             violation: world.shared.violation(),

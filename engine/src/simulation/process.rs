@@ -13,6 +13,7 @@ use super::books::Books;
 use super::choices::Kind;
 use super::fiber::{Fiber, Role};
 use super::remote::{Remote, Way};
+use super::rules;
 use super::shared::{NodeClock, Shared, Wait};
 use super::tables::Tables;
 use crate::blobs::BrokerBlobs;
@@ -26,7 +27,7 @@ use crate::event::Event;
 use crate::host::NoSecrets;
 use crate::ids::{BlobHash, Epoch, JobId, TaskId};
 use crate::opening::{Prepared, prepare};
-use crate::order::{Completion, Failure, Output, TaskOrder};
+use crate::order::{Completion, Failure, Output, TaskOrder, Work};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::seams::{BlobError, Blobs, Clock, Entropy, Executor, Now};
 use crate::state::State;
@@ -39,6 +40,27 @@ pub(super) struct Kept {
     pub(super) disk: MemoryDisk,
     pub(super) jobs: MemoryBroker,
     pub(super) settings: NodeSettings,
+    pub(super) desk: Letters,
+}
+
+/// Where the ends of tasks go to: whatever process the node has then, though another may have started them.
+#[derive(Clone, Default)]
+pub(super) struct Letters(Arc<Mutex<Option<Arc<Inbox>>>>);
+
+impl Letters {
+    fn complete(&self, completion: Completion) {
+        if let Some(inbox) = &*self.0.lock() {
+            inbox.complete(completion);
+        }
+    }
+
+    /// How many ends wait for the dispatcher.
+    pub(super) fn completions(&self) -> usize {
+        let inbox = self.0.lock();
+        inbox
+            .as_ref()
+            .map_or(0, |inbox| inbox.0.lock().completions.len())
+    }
 }
 
 /// Sizes of a node.
@@ -235,6 +257,7 @@ pub(super) struct Process {
     pub(super) journal: Arc<FileJournal<Event>>,
     pub(super) desk: Arc<Desk>,
     pub(super) inbox: Arc<Inbox>,
+    letters: Letters,
     outbox: Arc<Outbox>,
     env: Arc<WorkEnv>,
     clock: Arc<NodeClock>,
@@ -296,7 +319,7 @@ impl Process {
             parts,
             prepared,
             (journal, clock),
-            (shared, settings),
+            (shared, kept),
         ))
     }
 
@@ -305,14 +328,16 @@ impl Process {
         parts: Parts,
         prepared: Prepared,
         (journal, clock): (Arc<FileJournal<Event>>, Arc<NodeClock>),
-        (shared, settings): (&Arc<Shared>, NodeSettings),
+        (shared, kept): (&Arc<Shared>, &Kept),
     ) -> Self {
+        let settings = kept.settings;
         let Prepared {
             opened,
             registry,
             published,
         } = prepared;
         let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::<Outbox>::default());
+        *kept.desk.0.lock() = Some(Arc::clone(&inbox));
         let env = WorkEnv {
             storage: Arc::clone(&parts.storage),
             blobs: Arc::clone(&parts.blobs),
@@ -356,6 +381,7 @@ impl Process {
             journal,
             desk: Arc::new(desk),
             inbox,
+            letters: kept.desk.clone(),
             outbox,
             env: Arc::new(env),
             clock,
@@ -418,6 +444,16 @@ impl Process {
         self.core.state()
     }
 
+    /// Whether a job is past its commit event and has not ended.
+    pub(super) fn is_committing(&self) -> bool {
+        let state = self.core.state();
+        let working = state.working.iter().filter_map(|id| state.jobs.get(id));
+        let mut works = working
+            .filter_map(|job| job.current())
+            .map(|phase| phase.work);
+        works.any(|work| matches!(work, Work::PutMarker | Work::Commit))
+    }
+
     /// Why the engine takes nothing any more.
     pub(super) fn failure(&self) -> Option<String> {
         self.desk.published.failure()
@@ -431,11 +467,12 @@ impl Process {
             job: order.job,
             task: order.task,
             attempt: order.attempt,
+            backend: order.backend,
             abandoned: false,
         };
-        let (env, inbox, shared) = (
+        let (env, letters, shared) = (
             Arc::clone(&self.env),
-            Arc::clone(&self.inbox),
+            self.letters.clone(),
             Arc::clone(&self.shared),
         );
         let clock = Arc::clone(&self.clock) as Arc<dyn holdfast_broker::Clock>;
@@ -449,14 +486,19 @@ impl Process {
                     progress: &ProgressCell::default(),
                 })
             });
-            tell_end(&shared, &inbox, &order, outcome);
+            tell_end(&shared, &letters, &order, outcome);
         };
         Fiber::new((self.node, self.number), role, &self.shared, run)
     }
 }
 
 /// Hands the end of a task to its dispatcher, once or twice.
-fn tell_end(shared: &Shared, inbox: &Inbox, order: &TaskOrder, outcome: Result<Output, Failure>) {
+fn tell_end(
+    shared: &Shared,
+    letters: &Letters,
+    order: &TaskOrder,
+    outcome: Result<Output, Failure>,
+) {
     if !shared.is_alive() {
         return;
     }
@@ -479,9 +521,9 @@ fn tell_end(shared: &Shared, inbox: &Inbox, order: &TaskOrder, outcome: Result<O
     };
     if shared.happens(Kind::Answer, |w| w.answer_twice) {
         shared.fault("end told twice", || format!("task {}", order.task));
-        inbox.complete(completion.clone());
+        letters.complete(completion.clone());
     }
-    inbox.complete(completion);
+    letters.complete(completion);
 }
 
 /// The way to the remote for each repository, with the retries that a real node puts before it, or without.
@@ -520,7 +562,7 @@ fn check_acknowledged(shared: &Shared, books: &Books, node: usize, journal: &Fil
         }
         Ok(())
     });
-    let rule = "no acknowledged event is lost";
+    let rule = rules::ACKNOWLEDGED;
     if let Err(e) = read {
         shared.broken(rule, format!("node {node}: {e}"));
     } else if found != Some(hash) {

@@ -63,6 +63,17 @@ impl Remote {
         self.inner.lock().lied.contains(name)
     }
 
+    /// Whether its listings may lack what came only just now.
+    pub(super) fn lists_late(&self) -> bool {
+        self.description.list_consistency != ListConsistency::Strong
+    }
+
+    /// Whether that is so of any object with such a beginning.
+    pub(super) fn lied_below(&self, prefix: &str) -> bool {
+        let inner = self.inner.lock();
+        inner.lied.iter().any(|name| name.starts_with(prefix))
+    }
+
     /// Whether any put was.
     pub(super) fn has_lied(&self) -> bool {
         !self.inner.lock().lied.is_empty()
@@ -131,7 +142,7 @@ impl Way {
             .choose(|choices| choices.weighted(Kind::Remote, &[1, 1, 1]));
         let end_ms = [10_000, 120_000, 3_600_000][late];
         let mut waited_ms = 0;
-        while waited_ms < end_ms {
+        while waited_ms < end_ms && self.shared.clear_since_ms().is_none() {
             // A deadline is looked at again and again, less often the longer it takes.
             let step = waited_ms.max(1_000).min(end_ms - waited_ms);
             self.wait(ctx, step)?;
@@ -171,7 +182,8 @@ impl Way {
         }
     }
 
-    /// Remembers when an object came, and whether a put was said to have made what is not there, or not whole.
+    /// Remembers when an object came, and whether a put was said to have made what is not there. That an object of another
+    /// length was there before is no lie: whoever puts has to look.
     fn note_put(&self, name: &ObjectName, len: u64, outcome: &Result<PutOutcome, Error>) {
         let inner = &mut *self.remote.inner.lock();
         let found = self.remote.truth.stat(&Context::new(), name);
@@ -179,7 +191,7 @@ impl Way {
         let key = name.as_str().to_owned();
         if found == Some(len) {
             inner.lied.remove(&key);
-        } else if outcome.is_ok() {
+        } else if matches!(outcome, Ok(PutOutcome::Created)) {
             inner.lied.insert(key.clone());
         }
         if found.is_some() {
@@ -190,15 +202,20 @@ impl Way {
 
     /// Leaves out of a page what came only just now, where the remote lists late.
     fn lack(&self, page: &mut Page) {
-        if self.remote.description.list_consistency == ListConsistency::Strong {
+        if !self.remote.lists_late() {
             return;
         }
         let inner = self.remote.inner.lock();
         let now = self.shared.now_ms();
+        let all = page.objects.len();
         page.objects.retain(|object| {
             let came = inner.came_ms.get(object.name.as_str()).copied();
             came.is_none_or(|ms| ms + LATE_LISTING_MS <= now)
         });
+        if page.objects.len() < all {
+            self.shared
+                .fault("remote listing lacks the newest", || "a page".to_owned());
+        }
     }
 }
 
@@ -263,7 +280,7 @@ fn draw(
             ),
             1 if put => (
                 "remote done, called retryable",
-                Trouble::LandThenFail(ErrorClass::Ambiguous),
+                Trouble::LandThenFail(ErrorClass::Retry),
             ),
             _ => ("remote done, never answered", Trouble::LandThenHang),
         },
@@ -363,6 +380,9 @@ impl Broker for Way {
         });
         let inner = &mut *self.remote.inner.lock();
         inner.deleted.push(name.as_str().to_owned());
+        if deleted.is_ok() {
+            inner.lied.remove(name.as_str());
+        }
         deleted
     }
 

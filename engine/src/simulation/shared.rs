@@ -1,6 +1,7 @@
 //! What all parts of a simulated world share: its decisions, its time, whose turn it is, what has gone wrong. Everything
 //! runs on one thread; the lock is there because the seams ask for `Send` and `Sync`, and nobody holds it while waiting.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use holdfast_broker::CancelToken;
@@ -53,6 +54,11 @@ struct Inner {
     current: Current,
     coverage: Coverage,
     violation: Option<Violation>,
+    /// Since when there is no more trouble.
+    clear_since_ms: Option<u64>,
+    had_trouble: bool,
+    /// How far wall clocks have jumped forward, by node.
+    jumped_ms: BTreeMap<usize, u64>,
     story: Option<Vec<String>>,
 }
 
@@ -80,6 +86,9 @@ impl Shared {
                 current: Current::Nobody,
                 coverage: Coverage::default(),
                 violation: None,
+                clear_since_ms: None,
+                had_trouble: false,
+                jumped_ms: BTreeMap::new(),
                 story: told.then(Vec::new),
             }),
             origin: Instant::now(),
@@ -105,8 +114,22 @@ impl Shared {
 
     /// No trouble from here on.
     pub(super) fn clear(&self) {
-        self.inner.lock().weather = Weather::clear();
+        {
+            let inner = &mut *self.inner.lock();
+            inner.weather = Weather::clear();
+            inner.clear_since_ms = Some(inner.now_ms);
+        }
         self.tell(|| "no more trouble from here on".to_owned());
+    }
+
+    /// Since when there is no more trouble, once that is so.
+    pub(super) fn clear_since_ms(&self) -> Option<u64> {
+        self.inner.lock().clear_since_ms
+    }
+
+    /// Whether anything has gone wrong so far that a job may end by; deaths and clocks are no reason to.
+    pub(super) fn had_trouble(&self) -> bool {
+        self.inner.lock().had_trouble
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -130,10 +153,20 @@ impl Shared {
 
     /// The wall clock of a node jumps.
     pub(super) fn wall_jumps(&self, node: usize, by_ms: i64) {
-        if let Some(known) = self.inner.lock().nodes.get_mut(node) {
-            known.0 = known.0.saturating_add(by_ms);
+        {
+            let inner = &mut *self.inner.lock();
+            if let Some(known) = inner.nodes.get_mut(node) {
+                known.0 = known.0.saturating_add(by_ms);
+            }
+            *inner.jumped_ms.entry(node).or_default() += by_ms.max(0).unsigned_abs();
         }
         self.tell(|| format!("the wall clock of node {node} jumps by {by_ms} ms"));
+    }
+
+    /// How far the wall clock of a node has jumped forward in all: what a node takes for the time that it was down.
+    pub(super) fn jumped_ms(&self, node: usize) -> u64 {
+        let inner = self.inner.lock();
+        inner.jumped_ms.get(&node).copied().unwrap_or(0)
     }
 
     /// Whether the caller may still do something.
@@ -207,6 +240,13 @@ impl Shared {
 
     /// Counts a fault that was made, and tells of it.
     pub(super) fn fault(&self, name: &'static str, where_: impl FnOnce() -> String) {
+        self.cover(|coverage| coverage.fault(name));
+        self.inner.lock().had_trouble = true;
+        self.tell(|| format!("fault: {name}: {}", where_()));
+    }
+
+    /// Counts what must not be a reason for any job to end, and tells of it.
+    pub(super) fn mishap(&self, name: &'static str, where_: impl FnOnce() -> String) {
         self.cover(|coverage| coverage.fault(name));
         self.tell(|| format!("fault: {name}: {}", where_()));
     }

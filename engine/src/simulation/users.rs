@@ -10,10 +10,10 @@ use holdfast_storage::conformance::Files;
 use super::books::{Books, REPOSITORY};
 use super::choices::{Choices, Kind};
 use super::remote::LATE_LISTING_MS;
+use super::rules;
 use super::shared::{Shared, Wait};
 use crate::desk::Desk;
-use crate::ids::JobId;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::Refusal;
 use crate::retention::HistoryRequest;
 use crate::spec::{
     BackupRequest, Clean, JobKind, ObjectRef, Replication, RepositoryRequest, RestoreRequest,
@@ -80,7 +80,7 @@ impl User {
     }
 
     fn statement(&self, desk: &Desk) {
-        match self.choose(|c| c.weighted(Kind::User, &[8, 8, 4, 4, 1, 2, 1, 1])) {
+        match self.choose(|c| c.weighted(Kind::User, &[8, 14, 4, 4, 1, 2, 1, 1])) {
             0 => self.backup(desk),
             1 => self.restore(desk),
             2 => self.cancel(desk),
@@ -121,7 +121,15 @@ impl User {
                 self.node, request.label, request.database
             )
         });
-        self.answered("BACKUP", desk.backup(&request));
+        let before = self.books.names(self.node, &request.database);
+        let answer = desk.backup(&request);
+        if let Ok(job) = answer
+            && self.shared.is_alive()
+        {
+            self.books
+                .backup_accepted(self.node, job, &request, &before);
+        }
+        self.say("BACKUP", answer.map(|_| ()));
     }
 
     fn restore(&self, desk: &Desk) {
@@ -166,7 +174,15 @@ impl User {
                     self.node, request.label, request.database
                 )
             });
-            self.answered("RESTORE", desk.restore(&request));
+            let before = self.books.names(self.node, &request.database);
+            let answer = desk.restore(&request);
+            if let Ok(job) = answer
+                && self.shared.is_alive()
+            {
+                self.books
+                    .restore_accepted(self.node, job, &request, before);
+            }
+            self.say("RESTORE", answer.map(|_| ()));
         }
     }
 
@@ -178,6 +194,7 @@ impl User {
             };
             (kind, one(c, &["d0", "d1", "d2", "r0"]))
         });
+        self.books.cancel_asked(self.node, kind, database);
         let cancelled = desk.cancel(kind, database);
         if let Ok(job) = cancelled
             && self.shared.is_alive()
@@ -228,19 +245,10 @@ impl User {
             && self.shared.is_alive()
         {
             self.shared.broken(
-                "nonsense is refused",
+                rules::NONSENSE,
                 format!("statement {which} became job {job}"),
             );
         }
-    }
-
-    fn answered(&self, what: &str, answer: Result<JobId, Refusal>) {
-        if let Ok(job) = answer
-            && self.shared.is_alive()
-        {
-            self.books.accepted(self.node, job);
-        }
-        self.say(what, answer.map(|_| ()));
     }
 
     fn say(&self, what: &str, answer: Result<(), Refusal>) {
@@ -250,7 +258,7 @@ impl User {
         });
     }
 
-    /// Brings a snapshot back into a database of its own, on a world without trouble. Says whether that was possible.
+    /// Brings a snapshot back into a database of its own, on a world without trouble.
     pub(super) fn bring_back(
         &self,
         desk: &Desk,
@@ -263,14 +271,15 @@ impl User {
         self.shared.pause(Wait::Until(listed_ms, None));
         let database = format!("proof{number}");
         let request = RestoreRequest::new(&database, label, REPOSITORY, timestamp);
+        self.books.wants_back(label);
         match desk.restore(&request) {
-            Ok(job) => self.books.accepted(self.node, job),
-            Err(refusal) => {
-                let busy = refusal.code == RefusalCode::Unavailable;
-                if !busy && self.shared.is_alive() {
-                    self.books.not_brought_back(label, &refusal.message);
-                }
+            Ok(job) => self
+                .books
+                .restore_accepted(self.node, job, &request, Default::default()),
+            Err(refusal) if self.shared.is_alive() => {
+                self.books.not_brought_back(label, &refusal.message);
             }
+            Err(_) => {}
         }
     }
 }

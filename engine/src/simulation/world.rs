@@ -1,20 +1,23 @@
 //! A world: nodes that are killed and started again, their users, one remote. It decides who moves next, carries out
 //! what engines ask of their executors, and has everything compared with the books.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use holdfast_broker::MemoryBroker;
 use holdfast_journal::Journal;
 use holdfast_journal::disk::{MemoryDisk, Unsynced};
+use holdfast_storage::BackendId;
 
 mod rest;
 
 use super::books::Books;
 use super::choices::{Choices, Kind, Script};
 use super::fiber::{Fiber, Role};
-use super::process::{Effect, Kept, NodeSettings, Process};
+use super::process::{Effect, Kept, Letters, NodeSettings, Process};
 use super::remote::Remote;
+use super::rules;
 use super::shared::Shared;
 use super::subject::Subject;
 use super::users::{User, some_files};
@@ -112,6 +115,7 @@ impl World {
                 disk: MemoryDisk::new(page_bytes),
                 jobs: MemoryBroker::new(),
                 settings,
+                desk: Letters::default(),
             },
             process: None,
             number: 1,
@@ -158,7 +162,7 @@ impl World {
         self.go_on(Some(self.trouble_steps));
         self.shared.clear();
         for node in &self.nodes {
-            node.kept.disk.set_capacity(None);
+            node.kept.disk.heal();
         }
         self.go_on(None);
         self.bring_back();
@@ -187,8 +191,7 @@ impl World {
             self.steps += 1;
             if limit.is_none() && done > REST_STEPS {
                 let text = self.unfinished();
-                self.shared
-                    .broken("every job ends once there is no more trouble", text);
+                self.shared.broken(rules::ENDS, text);
             }
         }
     }
@@ -260,7 +263,7 @@ impl World {
                 let by = c.below(Kind::Clock, 7_200_001) as i64 - 3_600_000;
                 (node, by)
             });
-            self.shared.fault("clock jump", || format!("node {node}"));
+            self.shared.mishap("clock jump", || format!("node {node}"));
             self.shared.wall_jumps(node, by_ms);
         }
         true
@@ -268,7 +271,12 @@ impl World {
 
     /// What may happen to a node between two moves.
     fn mishap(&mut self, node: usize) {
-        if self.nodes[node].process.is_some() && self.shared.happens(Kind::Crash, |w| w.crash) {
+        let Some(process) = &self.nodes[node].process else {
+            return;
+        };
+        // Few steps are those of a commit, and it is there that a death can do most harm.
+        let times = if process.is_committing() { 6 } else { 1 };
+        if self.shared.happens(Kind::Crash, |w| w.crash * times) {
             self.die(node);
         }
     }
@@ -279,11 +287,20 @@ impl World {
         };
         self.shared
             .tell(|| format!("node {node}: process {} dies", process.number));
-        self.shared.cover(|coverage| coverage.deaths += 1);
         self.books.cover_places(process.state(), true);
         self.bury(node, process.number);
         drop(process);
+        self.leave(node);
+    }
+
+    /// What a death leaves on the disk of a node, and when it opens again.
+    fn leave(&mut self, node: usize) {
         self.books.closed(node);
+        let at_rest = self.shared.clear_since_ms().is_some();
+        self.shared.cover(|coverage| match at_rest {
+            true => coverage.deaths_at_rest += 1,
+            false => coverage.deaths += 1,
+        });
         let choose = |choices: &mut Choices| {
             let power = choices.weighted(Kind::Crash, &[1, 1]) == 1;
             (
@@ -294,16 +311,23 @@ impl World {
         let (power, later_ms) = self.shared.choose(choose);
         let kept = &mut self.nodes[node].kept;
         if power {
-            self.shared.fault("power cut", || format!("node {node}"));
+            self.shared.mishap("power cut", || format!("node {node}"));
+            let mut unsynced = 0;
             let mut keep = |_: Unsynced<'_>| {
+                unsynced += 1;
                 self.shared
                     .choose(|choices| choices.weighted(Kind::Disk, &[1, 1]) == 0)
             };
             kept.disk = kept.disk.power_cut(&mut keep);
+            if unsynced > 0 {
+                self.shared
+                    .mishap("power cut over unsynced pages", || format!("{unsynced}"));
+            }
         } else {
             self.shared
-                .fault("process killed", || format!("node {node}"));
+                .mishap("process killed", || format!("node {node}"));
             kept.disk.set_capacity(None);
+            kept.disk.go_on();
         }
         self.nodes[node].opens_at_ms = self.shared.now_ms() + later_ms;
     }
@@ -321,13 +345,33 @@ impl World {
             let lives_on = is_task && may_live_on && shared.happens(Kind::Crash, |_| 150);
             if lives_on {
                 books.worker_outlives(node);
-                shared.fault("worker outlives its process", || format!("node {node}"));
+                shared.mishap("worker outlives its process", || format!("node {node}"));
             }
             lives_on
         });
     }
 
+    /// Chooses whether the process dies within what it does next: before one of its changes of the disk.
+    fn doom(&self, index: usize, changes: u64) {
+        if self.shared.happens(Kind::Crash, |w| w.crash * 4) {
+            let nth = 1 + self.shared.choose(|c| c.below(Kind::Crash, changes));
+            self.nodes[index].kept.disk.stop(nth);
+        }
+    }
+
+    /// Whether what was chosen has come.
+    fn is_doomed(&self, index: usize, what: &'static str) -> bool {
+        let disk = &self.nodes[index].kept.disk;
+        if disk.has_stopped() {
+            self.shared.mishap(what, || format!("node {index}"));
+            return true;
+        }
+        disk.go_on();
+        false
+    }
+
     fn open(&mut self, index: usize) {
+        self.doom(index, 12);
         let node = &mut self.nodes[index];
         let number = node.number;
         let opened = Process::open(
@@ -335,16 +379,19 @@ impl World {
             &node.kept,
             (&self.shared, &self.remote, &self.books),
         );
+        if self.is_doomed(index, "death while opening") {
+            drop(opened);
+            return self.leave(index);
+        }
+        let node = &mut self.nodes[index];
         let process = match opened {
             Ok(process) => process,
             Err(e) => {
                 node.failed_openings += 1;
                 node.opens_at_ms = self.shared.now_ms() + 1_000;
                 if node.failed_openings > OPENINGS {
-                    self.shared.broken(
-                        "a node opens again after any death",
-                        format!("node {index}: {e}"),
-                    );
+                    self.shared
+                        .broken(rules::OPENS, format!("node {index}: {e}"));
                 }
                 return;
             }
@@ -360,19 +407,26 @@ impl World {
         }
         node.process = Some(process);
         node.due_ms = None;
+        self.check_replay(index);
         self.observe(index);
     }
 
     fn turn(&mut self, index: usize) {
+        self.doom(index, 4);
         self.disk_mishap(index);
         let Some(process) = &mut self.nodes[index].process else {
             return;
         };
         process.turn();
+        if self.is_doomed(index, "death within a turn") {
+            return self.die(index);
+        }
+        let Some(process) = &self.nodes[index].process else {
+            return;
+        };
         if let Some(why) = process.failure() {
             if why.contains("internal error") {
-                self.shared
-                    .broken("an engine decides only what it may", why);
+                self.shared.broken(rules::DECIDES, why);
             } else {
                 self.shared.tell(|| format!("node {index}: {why}"));
                 self.die(index);
@@ -444,31 +498,48 @@ impl World {
                 Ok(())
             });
             if let Err(e) = read {
-                shared.broken("what is durable can be read", format!("node {index}: {e}"));
+                shared.broken(rules::READABLE, format!("node {index}: {e}"));
             }
             books.acknowledge(index, position);
         }
+        books.caught_up(index);
         books.check_views(index, &process.desk.views());
     }
 
-    /// No more runs at once than there are credits.
+    /// No more runs at once than there are credits, in all and on each backend, and no more waits for the dispatcher than
+    /// was started.
     fn check_bounds(&self, index: usize, number: u32) {
         let credits = self.nodes[index].kept.settings.credits;
-        let running = self.fibers.iter().filter(|fiber| {
-            let waited_for = matches!(
-                fiber.role,
-                Role::Task {
-                    abandoned: false,
-                    ..
-                }
-            );
-            waited_for && (fiber.node, fiber.process) == (index, number)
-        });
-        let (running, most) = (running.count(), credits.workers + credits.coordinators);
-        if running > most as usize {
+        let mut on: BTreeMap<Option<BackendId>, usize> = BTreeMap::new();
+        for fiber in &self.fibers {
+            if let Role::Task {
+                abandoned: false,
+                backend,
+                ..
+            } = fiber.role
+                && (fiber.node, fiber.process) == (index, number)
+            {
+                *on.entry(backend).or_default() += 1;
+            }
+        }
+        let running: usize = on.values().sum();
+        let most = (credits.workers + credits.coordinators) as usize;
+        let crowded = on
+            .iter()
+            .find(|(backend, count)| backend.is_some() && **count > credits.per_backend as usize);
+        if running > most || crowded.is_some() {
             self.shared.broken(
-                "no more tasks run than there are credits",
-                format!("node {index}: {running} run, at most {most} may"),
+                rules::CREDITS,
+                format!("node {index}: {on:?} run, the credits are {credits:?}"),
+            );
+        }
+        let waiting = self.nodes[index].kept.desk.completions();
+        // Each end may be told twice, and workers of earlier processes tell theirs, too.
+        let most = 2 * (most + self.fibers.len());
+        if waiting > most {
+            self.shared.broken(
+                rules::QUEUES,
+                format!("node {index}: {waiting} ends wait, at most {most} may"),
             );
         }
     }
@@ -491,6 +562,7 @@ fn let_go(
             task,
             attempt,
             abandoned,
+            ..
         } = &mut fiber.role
             && which(*job, *task, *attempt)
         {

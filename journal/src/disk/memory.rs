@@ -49,6 +49,9 @@ struct State {
     capacity: Option<usize>,
     syncs: u64,
     fail_sync_at: Option<u64>,
+    changes: u64,
+    /// The change that is not done any more, nor any after it.
+    stop_at: Option<u64>,
 }
 
 /// A disk in memory; clones are the same disk. A file of a folder within it is named
@@ -73,6 +76,8 @@ impl MemoryDisk {
             capacity: None,
             syncs: 0,
             fail_sync_at: None,
+            changes: 0,
+            stop_at: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -100,6 +105,42 @@ impl MemoryDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
+    }
+
+    /// Stops whoever writes: the `nth` change from now (1 is the next; a write, a cut, a sync, a change of names or the
+    /// sync of a folder) is not done, and every change from it on fails. So the disk stays as the death of the process at
+    /// that moment would leave it, which may be in the middle of a sync.
+    pub fn stop(&self, nth: u64) {
+        let mut state = self.state.lock();
+        state.stop_at = Some(state.changes + nth);
+    }
+
+    /// Whether a change has failed because of [`stop`](MemoryDisk::stop).
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.state.lock().has_stopped()
+    }
+
+    /// Takes back a [`stop`](MemoryDisk::stop), reached or not.
+    pub fn go_on(&self) {
+        self.state.lock().stop_at = None;
+    }
+
+    /// Takes back all that was asked to go wrong.
+    pub fn heal(&self) {
+        let mut state = self.state.lock();
+        (state.stop_at, state.fail_sync_at, state.capacity) = (None, None, None);
+    }
+
+    /// What lies in the folders of this one, too: full names and what they hold now, in the order of the names.
+    #[must_use]
+    pub fn everything(&self) -> Vec<(String, Vec<u8>)> {
+        let state = self.state.lock();
+        let held = |id: &u64| state.contents.get(id).map(|c| c.now.clone());
+        let names = state.names.iter();
+        names
+            .filter_map(|(name, id)| Some((name.clone(), held(id)?)))
+            .collect()
     }
 
     /// Lets the files grow to `bytes` in all; `None` is without bound.
@@ -218,6 +259,19 @@ impl State {
         self.next_id
     }
 
+    fn has_stopped(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.changes >= at)
+    }
+
+    /// One change begins.
+    fn change(&mut self) -> io::Result<()> {
+        self.changes += 1;
+        match self.has_stopped() {
+            true => Err(io::Error::other("the disk was stopped as asked")),
+            false => Ok(()),
+        }
+    }
+
     fn used(&self) -> usize {
         self.names
             .values()
@@ -241,6 +295,7 @@ impl Disk for MemoryDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let name = self.full(name);
         let mut state = self.state.lock();
+        state.change()?;
         if state.names.contains_key(&name) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
@@ -270,6 +325,7 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.full(from), self.full(to));
         let mut state = self.state.lock();
+        state.change()?;
         let id = state.names.remove(&from).ok_or_else(|| not_found(&from))?;
         state.names.insert(to, id);
         Ok(())
@@ -277,8 +333,9 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let name = self.full(name);
-        self.state
-            .lock()
+        let mut state = self.state.lock();
+        state.change()?;
+        state
             .names
             .remove(&name)
             .map(|_| ())
@@ -287,6 +344,7 @@ impl Disk for MemoryDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.change()?;
         let mut durable = std::mem::take(&mut state.durable_names);
         durable.retain(|name, _| self.own(name).is_none());
         let own = state.names.iter();
@@ -340,7 +398,8 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let room = {
-            let state = self.disk.state.lock();
+            let mut state = self.disk.state.lock();
+            state.change()?;
             let now = state.contents.get(&self.id).map_or(0, |c| c.now.len());
             let free = state
                 .capacity
@@ -363,6 +422,7 @@ impl DiskFile for MemoryFile {
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        self.disk.state.lock().change()?;
         self.with(|content, page_bytes| {
             let old = content.now.len();
             if bytes < old && content.uncut.is_none() {
@@ -377,6 +437,7 @@ impl DiskFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let fails = {
             let mut state = self.disk.state.lock();
+            state.change()?;
             state.syncs += 1;
             state.fail_sync_at == Some(state.syncs)
         };

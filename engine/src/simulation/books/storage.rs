@@ -6,7 +6,9 @@ use holdfast_storage::model::Access;
 use holdfast_storage::{OpId, Pin, PinRequest, RestoreSpec};
 
 use super::{Books, Content, Database, Pinned, Restoring};
+use crate::ids::JobId;
 use crate::simulation::choices::Kind;
+use crate::simulation::rules;
 
 /// Tables of one database after a commit; `None` = dropped.
 type After = BTreeMap<String, Option<Content>>;
@@ -46,6 +48,7 @@ impl Books {
         request: &PinRequest,
         pin: &Pin,
     ) {
+        self.check_pin(node, JobId(op.0), request);
         let known = self.node(node, |node| node.pins.get(&op).map(|p| p.position));
         if known.flatten() == Some(pin.position) {
             return;
@@ -60,7 +63,7 @@ impl Books {
                     content.insert(table.name.clone(), files);
                 }
                 Err(e) => self.shared.broken(
-                    "what is pinned can be read",
+                    rules::PINNED,
                     format!("{}.{}: {e}", request.database, table.name),
                 ),
             }
@@ -73,11 +76,41 @@ impl Books {
 
     /// The targets of a restore were made.
     pub(in crate::simulation) fn targets_made(&self, node: usize, op: OpId, spec: &RestoreSpec) {
-        self.node(node, |node| {
-            if let Some(restore) = node.restores.get_mut(&op) {
-                restore.spec.get_or_insert_with(|| spec.clone());
+        let found = self.names(node, &spec.database);
+        let new = self.node(node, |node| {
+            let restore = node.restores.get_mut(&op)?;
+            if restore.spec.is_some() {
+                return None;
             }
+            restore.spec = Some(spec.clone());
+            restore.found = found;
+            Some(restore.clone())
         });
+        let Some(restore) = new.flatten() else { return };
+        let sources = self.sources(&restore);
+        let differences: Vec<_> = sources
+            .iter()
+            .map(|source| {
+                let (existed, found) = (restore.existed.as_ref(), &restore.found);
+                restore.asked.differs(spec, source, existed, found)
+            })
+            .collect();
+        if !differences.iter().any(Option::is_none) {
+            self.shared.broken(
+                rules::TARGETS,
+                format!("job {op} of node {node}: {differences:?}"),
+            );
+        }
+    }
+
+    /// What the snapshot of a restore holds, by each backup that may have made it.
+    fn sources(&self, restore: &Restoring) -> Vec<Database> {
+        let key = (restore.label.clone(), restore.timestamp.clone());
+        let makers = self.backups.lock().get(&key).cloned().unwrap_or_default();
+        makers
+            .into_iter()
+            .filter_map(|(maker, op)| self.node(maker, |n| n.points.get(&op).cloned()).flatten())
+            .collect()
     }
 
     /// A commit is about to run: only after the journal says so.
@@ -86,10 +119,8 @@ impl Books {
             node.restores.get(&op).is_some_and(|r| r.may_commit)
         });
         if may != Some(true) {
-            self.shared.broken(
-                "a commit begins only after its event is durable",
-                format!("job {op} of node {node}"),
-            );
+            self.shared
+                .broken(rules::COMMIT_ALLOWED, format!("job {op} of node {node}"));
         }
     }
 
@@ -101,7 +132,7 @@ impl Books {
         let Some(spec) = restore.spec.clone() else {
             if done {
                 self.shared.broken(
-                    "a commit has targets",
+                    rules::HAS_TARGETS,
                     format!("job {op} of node {node} committed and never made its targets"),
                 );
             }
@@ -123,7 +154,7 @@ impl Books {
                     |new| self.difference(node, &spec.database, new),
                 );
                 self.shared.broken(
-                    "a restore brings back exactly what was pinned",
+                    rules::BROUGHT,
                     format!(
                         "job {op} of node {node}, snapshot '{}': {text}",
                         restore.label
@@ -163,16 +194,13 @@ impl Books {
     /// What the restore's tables must hold after its commit, by each backup that may have made the snapshot; `None`
     /// for a table that it drops.
     fn after_commit(&self, node: usize, restore: &Restoring, spec: &RestoreSpec) -> Vec<After> {
-        let key = (restore.label.clone(), restore.timestamp.clone());
-        let makers = self.backups.lock().get(&key).cloned().unwrap_or_default();
         let before = self
             .node(node, |node| node.tables.clone())
             .unwrap_or_default();
-        let points = makers
-            .into_iter()
-            .filter_map(|(maker, op)| self.node(maker, |n| n.points.get(&op).cloned()).flatten());
-        points
-            .map(|source| after(&before, restore, spec, &source))
+        let sources = self.sources(restore);
+        sources
+            .iter()
+            .map(|source| after(&before, restore, spec, source))
             .collect()
     }
 
@@ -184,7 +212,7 @@ impl Books {
         let Some((truth, books)) = self.node(node, |n| (n.truth.clone(), n.tables.clone())) else {
             return;
         };
-        let rule = "tables hold what users loaded and commits brought, wholly";
+        let rule = rules::TABLES;
         for ((database, table), expected) in &books {
             let found = self.read(node, database, table);
             if found.as_ref() != Ok(expected) {
@@ -221,21 +249,19 @@ fn after(
     source: &Database,
 ) -> After {
     let mut after = After::new();
-    for table in &spec.tables {
-        let was = before.get(&(spec.database.clone(), table.name.clone()));
+    for (target, (from, partitions)) in restore.asked.targets(source) {
+        let was = before.get(&(spec.database.clone(), target.clone()));
         let mut content = was.cloned().unwrap_or_default();
-        let name = restore.sources.get(&table.name).unwrap_or(&table.name);
-        for partition in &table.partitions {
-            let name_of = &partition.meta.name;
-            let files = source.get(name).and_then(|t| t.get(name_of));
-            content.insert(name_of.clone(), files.cloned().unwrap_or_default());
+        for partition in partitions {
+            let files = source.get(&from).and_then(|t| t.get(&partition));
+            content.insert(partition, files.cloned().unwrap_or_default());
         }
         for (of, partition) in &spec.drop_partitions {
-            if *of == table.name {
+            if *of == target {
                 content.remove(partition);
             }
         }
-        after.insert(table.name.clone(), Some(content));
+        after.insert(target, Some(content));
     }
     for table in &spec.drop_tables {
         after.insert(table.clone(), None);

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use holdfast_broker::Context;
-use holdfast_journal::Journal;
-use holdfast_journal::disk::Disk;
-use holdfast_repository::{Mode, Repository};
+use holdfast_journal::{Journal, Seq};
 
 use super::{Node, World};
 use crate::checkpoint;
 use crate::opening::replayed;
 use crate::replay::Replay;
-use crate::simulation::books::REPOSITORY;
 use crate::simulation::fiber::{Fiber, Role};
+use crate::simulation::rules;
+use crate::state::State;
 
 /// Snapshots that are brought back at the end of a run.
 const BROUGHT_BACK: usize = 3;
@@ -48,52 +46,31 @@ impl World {
         for index in 0..self.nodes.len() {
             self.check_replay(index);
             self.check_ended(index);
-            self.books.check_rest(index);
             self.books.check_tables(index, "the end");
+            self.books.check_rest(index);
         }
         self.books.check_proofs();
-        let context = Context::new();
-        let truth = Arc::new(self.remote.truth.clone());
-        let opened = Repository::open(&context, truth, REPOSITORY, Mode::ReadOnly);
-        // No user may have come so far as to make one.
-        let Ok(repository) = opened else { return };
-        match repository.intents(&context) {
-            Ok(intents) if intents.is_empty() || self.books.may_leave_intents() => {}
-            Ok(intents) => self.shared.broken(
-                "nothing of an ended job is left in the repository",
-                format!("intents {intents:?}"),
-            ),
-            Err(e) => self.shared.broken(
-                "nothing of an ended job is left in the repository",
-                e.to_string(),
-            ),
-        }
+        self.books.check_repository();
     }
 
     fn check_ended(&self, index: usize) {
         let node = &self.nodes[index];
-        let Some(process) = &node.process else {
+        if node.process.is_none() {
             let text = format!("node {index} has no process at the end");
-            return self
-                .shared
-                .broken("a node opens again after any death", text);
-        };
-        if !process.state().working.is_empty() {
-            self.shared.broken(
-                "every job ends once there is no more trouble",
-                self.unfinished(),
-            );
+            return self.shared.broken(rules::OPENS, text);
         }
         let files = node.kept.jobs.counts().objects;
         if files > 0 {
             self.shared.broken(
-                "nothing of an ended job is left on the node",
+                rules::LEFT_ON_NODE,
                 format!("node {index} keeps {files} work files"),
             );
         }
     }
 
-    fn check_replay(&self, index: usize) {
+    /// What a checkpoint says, what the events say from the first on, and what the living engine says: the state, what is
+    /// rebuilt beside it, and the views.
+    pub(super) fn check_replay(&self, index: usize) {
         let Some(process) = &self.nodes[index].process else {
             return;
         };
@@ -102,32 +79,40 @@ impl World {
         let mut whole = Replay::new();
         let from_start = holdfast_journal::replay(journal, &mut whole).map(|_| whole.into_state());
         let from_kept = replayed(journal).map(|opened| opened.state);
-        let bytes = |state| checkpoint::encode(state, end);
         match (from_start, from_kept) {
             (Ok(start), Ok(kept)) => {
-                let live = process.state();
-                if bytes(&start) != bytes(&kept) || bytes(&start) != bytes(live) {
-                    self.shared.broken(
-                        "a checkpoint, the events and the living engine say the same",
-                        format!("node {index}, {end} events"),
-                    );
+                let live = told(process.state(), end);
+                if told(&start, end) != live || told(&kept, end) != live {
+                    self.shared
+                        .broken(rules::SAME_STATE, format!("node {index}, {end} events"));
                 }
             }
             (Err(e), _) | (_, Err(e)) => self
                 .shared
-                .broken("a journal replays", format!("node {index}: {e}")),
+                .broken(rules::REPLAYS, format!("node {index}: {e}")),
         }
     }
 
-    /// A hash over all bytes of all journals: equal runs have equal ones.
+    /// A hash over all bytes of all journals and their archives: equal runs have equal ones.
     pub(in crate::simulation) fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         for node in &self.nodes {
-            for name in node.kept.disk.list().unwrap_or_default() {
+            for (name, bytes) in node.kept.disk.everything() {
                 hasher.update(name.as_bytes());
-                hasher.update(&node.kept.disk.get(&name).unwrap_or_default());
+                hasher.update(&bytes);
             }
         }
         *hasher.finalize().as_bytes()
     }
+}
+
+/// All that a state says: its lasting form, what is made from it again at each opening, and the views of its jobs.
+fn told(state: &State, at: Seq) -> (Result<Vec<u8>, String>, String) {
+    let views: Vec<_> = state
+        .jobs
+        .iter()
+        .map(|(id, job)| (id, job.view()))
+        .collect();
+    let rest = format!("{:?} {:?} {views:?}", state.working, state.active);
+    (checkpoint::encode(state, at), rest)
 }
