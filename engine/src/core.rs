@@ -82,10 +82,15 @@ pub(crate) struct Core {
     running: BTreeMap<TaskKey, bool>,
     /// Inputs that a full disk put off.
     put_off: Vec<Input>,
+    /// When it was said last that the disk is full, by the monotonic clock, until it has room again.
+    full_said_ms: Option<u64>,
     poisoned: Option<String>,
     checkpoints: Checkpoints,
     archivist: Archivist,
 }
+
+/// How often a log line says that the journal's disk is still full.
+const FULL_SAID_EVERY_MS: u64 = 60_000;
 
 /// What happened in a turn.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -119,6 +124,7 @@ impl Core {
             credits: settings.credits,
             running: BTreeMap::new(),
             put_off: Vec::new(),
+            full_said_ms: None,
             poisoned: None,
         }
     }
@@ -256,9 +262,15 @@ impl Core {
             self.journal.append(events, now.wall_ms)
         };
         match appended {
-            Ok(appended) => Recorded::Yes(appended.last),
+            Ok(appended) => {
+                if self.full_said_ms.take().is_some() {
+                    log::info!("the journal's disk has room again");
+                }
+                Recorded::Yes(appended.last)
+            }
             Err(e) if e.kind() == ErrorKind::Full => {
-                self.go_back(events, inputs, &e.to_string());
+                self.say_full(events.len(), &e.to_string(), now);
+                self.go_back(events, inputs);
                 Recorded::NoSpace
             }
             Err(e) => {
@@ -269,13 +281,18 @@ impl Core {
         }
     }
 
+    /// A full disk is tried again and again, and said once in a while.
+    fn say_full(&mut self, events: usize, why: &str, now: Now) {
+        let said = self.full_said_ms;
+        if said.is_none_or(|at| now.mono_ms.saturating_sub(at) >= FULL_SAID_EVERY_MS) {
+            log::warn!("the journal's disk is full, {events} events wait: {why}");
+            self.full_said_ms = Some(now.mono_ms);
+        }
+    }
+
     /// Nothing of the turn is in the journal: the state becomes again what the journal says, and what workers told is
     /// kept for a later turn. Commands are refused, so that nobody waits on a full disk.
-    fn go_back(&mut self, events: &[Event], inputs: Vec<Input>, why: &str) {
-        log::warn!(
-            "the journal's disk is full, {} events wait: {why}",
-            events.len()
-        );
+    fn go_back(&mut self, events: &[Event], inputs: Vec<Input>) {
         match replayed(self.journal.as_ref()) {
             Ok(opened) => self.state = opened.state,
             Err(e) => {

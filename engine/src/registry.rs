@@ -200,11 +200,13 @@ impl Repositories for Registry {
     }
 
     fn has_ended(&self, job: JobId) -> bool {
-        self.published
-            .views()
-            .jobs
-            .get(&job)
-            .is_none_or(|view| view.has_ended())
+        let jobs = self.published.views().jobs;
+        match jobs.get(&job) {
+            Some(view) => view.has_ended(),
+            // One below the newest was archived. One above it was accepted by a later process of this node, of which a
+            // worker that outlived its own knows nothing: it may be at work.
+            None => jobs.last().is_some_and(|(newest, _)| job < *newest),
+        }
     }
 }
 
@@ -255,7 +257,8 @@ mod tests {
     use crate::host::NoSecrets;
     use crate::refusal::RefusalCode;
     use crate::spec::RepositoryRequest;
-    use crate::testing::{ManualClock, MemoryStorage};
+    use crate::state::State;
+    use crate::testing::{History, ManualClock, MemoryStorage};
 
     #[test]
     fn a_repository_that_is_gone_is_not_made_anew() {
@@ -304,6 +307,32 @@ mod tests {
         assert_eq!(registry.problem("repo"), None);
         let info = ObjectName::parse("__holdfast_repository_repo/__repo_info").unwrap();
         assert!(remote.exists(&Context::new(), &info).unwrap());
+    }
+
+    #[test]
+    fn a_job_that_is_not_known_has_ended_only_where_a_newer_one_is() {
+        let published = Arc::new(Published::default());
+        let registry = Registry::new(
+            Arc::new(|_: &str| Err("none".to_owned())),
+            Arc::new(NoSecrets),
+            Arc::new(ManualClock::new()),
+            Arc::clone(&published),
+        );
+        let ended = |job| registry.has_ended(JobId(job));
+        // Nothing is known: no job of any number can be taken for ended.
+        assert!(!ended(1));
+        let mut history = History::new();
+        history.opening();
+        history.backup("db", 1);
+        let mut state = State::new();
+        for event in history.take() {
+            state.apply(1, &event).unwrap();
+        }
+        let known = state.jobs.iter().map(|(id, _)| id).last().unwrap();
+        published.publish(&mut state);
+        assert!(ended(known.0));
+        assert!(ended(known.0 - 1), "it was archived");
+        assert!(!ended(known.0 + 1), "a later process may have accepted it");
     }
 
     #[test]

@@ -1077,6 +1077,15 @@ fn a_full_disk_refuses_statements_and_loses_no_completion() {
     bench.end(&pin, Ok(well(Work::Pin)));
     assert_eq!(bench.state_of(job), "PENDING");
     assert!(bench.orders().is_empty());
+    // It is tried every second, and said once a minute.
+    assert_eq!(bench.core.full_said_ms, Some(bench.now.mono_ms));
+    let first = bench.now.mono_ms;
+    for _ in 0..59 {
+        bench.later(1_000);
+        assert_eq!(bench.core.full_said_ms, Some(first));
+    }
+    bench.later(1_000);
+    assert_eq!(bench.core.full_said_ms, Some(bench.now.mono_ms));
     bench.journal.free_disk();
     bench.later(1_000);
     assert_eq!(bench.state_of(job), "SNAPSHOTING");

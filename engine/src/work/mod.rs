@@ -83,6 +83,11 @@ impl ProgressCell {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Takes back the finished files, which are counted again; what moved for them has moved.
+    pub(crate) fn forget_files(&self) {
+        self.done.store(0, Ordering::Relaxed);
+    }
+
     /// Files done, files in all, bytes moved.
     pub(crate) fn read(&self) -> (u64, u64, u64) {
         (

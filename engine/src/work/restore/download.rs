@@ -101,6 +101,7 @@ impl Moving<'_> {
                 );
                 again(&|tablet| asked.contains(&tablet))?;
                 self.reused.store(0, Ordering::Relaxed);
+                self.task.progress.forget_files();
                 self.take_local(wants)
             }
             taken => taken,
