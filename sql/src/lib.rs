@@ -49,7 +49,7 @@ pub use filter::{
     Comparison, Direction, Expr, Limit, Operand, OrderColumn, OrderKey, Pattern, Tail,
 };
 pub use lex::is_unfinished;
-pub use moment::{AsOf, LocalTime};
+pub use moment::{AsOf, WrittenTime};
 pub use parse::{Statements, parse, parse_one, statements};
 pub use request::database_or_session;
 pub use show::{Clock, Column, ResultTable};

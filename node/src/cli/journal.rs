@@ -10,7 +10,7 @@ use holdfast_engine::Event;
 use holdfast_journal::Event as _;
 
 use crate::exit::Failure;
-use crate::journal_cmd::{Point, parse_time};
+use crate::journal_cmd::{Point, parse_end, parse_time};
 
 pub(crate) const JOURNAL_HELP: &str = "\
 Every command but `archive` takes no lock, opens no engine and changes nothing in the source, also
@@ -119,7 +119,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) since: Option<u64>,
     /// Only records that bear this time or an earlier one
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_end)]
     pub(crate) until: Option<u64>,
     /// Only records from this sequence on
     #[arg(long, value_name = "SEQ")]
@@ -134,8 +134,9 @@ fn kind_names() -> PossibleValuesParser {
 }
 
 const DUMP_HELP: &str = "\
-Times: RFC 3339 such as 2026-11-22T09:00:00Z, or '2026-11-22 09:00:00.123' in the zone of TZ, else of
-the system. Secrets are left out or masked.
+Times: '2026-11-22 09:00:00.123' in the zone of TZ, else of the system, or with a zone as in
+2026-11-22T09:00:00Z. A time covers all that it names: without a fraction its whole second, a date alone
+the whole day. Secrets are left out or masked.
 
 Examples:
   holdfast journal dump node1

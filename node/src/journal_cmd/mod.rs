@@ -21,7 +21,7 @@ mod timeline;
 mod verify;
 mod views;
 
-pub(crate) use point::{Point, parse_time};
+pub(crate) use point::{Point, parse_end, parse_time};
 
 use crate::cli::JournalCommand;
 use crate::exit::{Exit, Failure};

@@ -1,16 +1,17 @@
 //! A point in a journal as an operator names it: a sequence, or a time. Knows no journal.
 
+use holdfast_engine::Clock as _;
 use holdfast_journal::Seq;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use holdfast_sql::{Clock, WrittenTime};
+
+use crate::host::SystemClock;
 
 /// After which record: a sequence, or a wall time in ms since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     /// After this record.
     Seq(Seq),
-    /// After the last record that bears this time or an earlier one.
+    /// After the last record that bears this time or an earlier one: the last ms that a text covers.
     Time(u64),
 }
 
@@ -29,38 +30,45 @@ impl Point {
             })?;
             return Ok(Self::Seq(Seq(seq)));
         }
-        match parse_time(text) {
+        match parse_end(text) {
             Ok(ms) => Ok(Self::Time(ms)),
             Err(error) => Err(format!("{error}, or a sequence such as 120")),
         }
     }
 }
 
-/// A time in ms since 1970: RFC 3339, or `yyyy-MM-dd [HH:mm[:ss[.SSS]]]` in the zone of the
-/// environment (`TZ`, else the system's). Where clocks were put back, the earlier of the two.
+/// The first ms since 1970 of a time as people write it, which is in the zone of the environment
+/// (`TZ`, else the system's) where it names none. Statements read times the same way.
 ///
 /// # Errors
 /// What was found and what is expected.
 pub(crate) fn parse_time(text: &str) -> Result<u64, String> {
-    let zoned = |local: DateTime| {
-        let at = local.to_zoned(TimeZone::system());
-        let at = at.map(|at: Zoned| at.timestamp());
-        // The last day of all reaches behind the last timestamp, in some zone.
-        at.or_else(|error| match local.year() {
-            9999 => Ok(Timestamp::MAX),
-            _ => Err(error),
-        })
-    };
-    let parsed = text
-        .parse::<Timestamp>()
-        .or_else(|_| text.parse::<DateTime>().and_then(zoned));
-    let ms = parsed.ok().map(Timestamp::as_millisecond);
-    ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| {
+    resolve(text, WrittenTime::start_ms)
+}
+
+/// The last ms since 1970 that a time covers: of a whole second where it has no fraction, and of a
+/// whole day where it is a date alone.
+///
+/// # Errors
+/// What was found and what is expected.
+pub(crate) fn parse_end(text: &str) -> Result<u64, String> {
+    resolve(text, WrittenTime::end_ms)
+}
+
+fn resolve(text: &str, which: fn(&WrittenTime, &Clock<'_>) -> u64) -> Result<u64, String> {
+    let time = WrittenTime::parse(text).map_err(|_| {
         format!(
             "found '{text}', expected a time from 1970 on, such as '2026-11-22 09:00:00' or \
              2026-11-22T09:00:00Z"
         )
-    })
+    })?;
+    let system = SystemClock::new();
+    let offset = |at_ms: u64| system.utc_offset_seconds(at_ms);
+    let clock = Clock {
+        now_ms: 0,
+        offset_seconds: &offset,
+    };
+    Ok(which(&time, &clock))
 }
 
 #[cfg(test)]
@@ -76,16 +84,21 @@ mod tests {
             "2026-11-22T10:00:00+01:00",
             "2026-11-22 09:00:00.000Z",
         ] {
-            assert_eq!(Point::parse(text), Ok(Point::Time(nine)), "{text}");
+            assert_eq!(parse_time(text), Ok(nine), "{text}");
         }
+        let second = Point::parse("2026-11-22T09:00:00Z");
+        assert_eq!(second, Ok(Point::Time(nine + 999)), "the whole second");
+        let exact = Point::parse("2026-11-22T09:00:00.000Z");
+        assert_eq!(exact, Ok(Point::Time(nine)));
         assert_eq!(parse_time("2026-11-22T09:00:00.123Z"), Ok(nine + 123));
     }
 
     #[test]
     fn a_local_time_is_in_the_zone_of_the_environment() {
         let zoned = |text: &str| {
-            let local: DateTime = text.parse().unwrap();
-            local.to_zoned(TimeZone::system()).unwrap().timestamp()
+            let local: jiff::civil::DateTime = text.parse().unwrap();
+            let zone = jiff::tz::TimeZone::system();
+            local.to_zoned(zone).unwrap().timestamp()
         };
         for text in ["2026-11-22 09:00:00.250", "2026-11-22 09:00", "2026-11-22"] {
             let expected = u64::try_from(zoned(text).as_millisecond()).unwrap();

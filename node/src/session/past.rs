@@ -4,7 +4,7 @@
 use holdfast_engine::story::{JobRecord, JobRecords};
 use holdfast_engine::{Epoch, Event, JobId, Replay, Views};
 use holdfast_journal::{Error, ErrorKind, Event as _, Journal, Kind, Seq, StreamId};
-use holdfast_sql::{AsOf, Clock, Code, LocalTime, SqlError};
+use holdfast_sql::{AsOf, Clock, Code, SqlError, WrittenTime};
 
 /// The views as they stood at a moment.
 pub(super) fn views(
@@ -29,7 +29,7 @@ pub(super) fn views(
 /// order of events is what counts, so archives are asked only where the log has no such event.
 fn last_by(
     journal: &dyn Journal<Event>,
-    time: LocalTime,
+    time: WrittenTime,
     clock: Clock<'_>,
 ) -> Result<Seq, SqlError> {
     let (start_ms, end_ms) = (time.start_ms(&clock), time.end_ms(&clock));
