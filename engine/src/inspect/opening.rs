@@ -181,7 +181,10 @@ fn outlook((found, before): (&State, &Job), job: &Job, events: &[Event], now: No
     // After an opening nothing waits for its next attempt; a task that is neither done nor running is ready.
     let open = tasks - done - u32::try_from(running).unwrap_or(u32::MAX).min(tasks - done);
     let between_ms = now.wall_ms.saturating_sub(found.last_wall_ms);
-    let ran_ms = before.clock.elapsed_ms(found.last_mono_ms) + between_ms;
+    let ran_ms = before
+        .clock
+        .elapsed_ms(found.last_mono_ms)
+        .saturating_add(between_ms);
     let limited = matches!(direction, Direction::GoesOn);
     JobOutlook {
         job: job.id,

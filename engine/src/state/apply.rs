@@ -359,9 +359,9 @@ impl State {
             Event::TaskStarted(_) => Err("started although its job is ending".to_owned()),
             Event::TaskFinished(e) => {
                 let done = phase.finish(index, e.attempt);
-                job.facts.moved_bytes += e.bytes;
-                job.facts.moved_objects += e.objects;
-                job.facts.reused_bytes += e.reused_bytes;
+                job.facts.moved_bytes = job.facts.moved_bytes.saturating_add(e.bytes);
+                job.facts.moved_objects = job.facts.moved_objects.saturating_add(e.objects);
+                job.facts.reused_bytes = job.facts.reused_bytes.saturating_add(e.reused_bytes);
                 done
             }
             Event::TaskFailed(e) => fail(phase, index, e),

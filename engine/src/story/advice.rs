@@ -38,7 +38,10 @@ impl Story {
             ));
         }
         if self.committed.is_none() {
-            let left_ms = (self.timeout_seconds * 1000).saturating_sub(self.elapsed_ms());
+            let left_ms = self
+                .timeout_seconds
+                .saturating_mul(1000)
+                .saturating_sub(self.elapsed_ms());
             let at_ms = self.known.at_ms.saturating_add(left_ms);
             lines.push(format!(
                 "it may run for {} more, up to {}; CANCEL {} FROM {} ends it sooner",
@@ -82,7 +85,7 @@ impl Story {
         let moving = self.main_works().last();
         let pace = moving.filter(|work| work.done > 0 && work.done < work.tasks);
         let estimate = pace.map(|work| {
-            let left = work.tasks - work.done;
+            let left = work.tasks.saturating_sub(work.done);
             let ms = work.duration_ms.saturating_mul(left) / work.done;
             format!(
                 ": at the pace of {}, where {} of {} tasks were done in {}, its rest needs about {} more",

@@ -94,7 +94,9 @@ impl Story {
             time(self.known.at_ms)
         );
         if let Some(work) = self.main_works().last() {
-            let ready = work.tasks - work.done - work.running - work.waiting;
+            let ready = [work.done, work.running, work.waiting]
+                .into_iter()
+                .fold(work.tasks, u64::saturating_sub);
             let _ = write!(
                 text,
                 "\n{} of {} done, {} running, {} waiting for the next attempt, {} ready to start.",
@@ -132,8 +134,14 @@ impl Story {
 
     /// What was moved and what needed no moving.
     fn data(&self) -> String {
-        let moved: u64 = self.main_works().map(|work| work.bytes).sum();
-        let objects: u64 = self.main_works().map(|work| work.objects).sum();
+        let moved: u64 = self
+            .main_works()
+            .map(|work| work.bytes)
+            .fold(0, u64::saturating_add);
+        let objects: u64 = self
+            .main_works()
+            .map(|work| work.objects)
+            .fold(0, u64::saturating_add);
         let reused = self.reused_bytes();
         let mut parts = Vec::new();
         if let Some(total) = self.plan.bytes {
@@ -157,7 +165,7 @@ impl Story {
             parts.push(format!(
                 "{}{} did not need to be {way}: {place}.",
                 bytes(reused),
-                share(reused, reused + moved)
+                share(reused, reused.saturating_add(moved))
             ));
         }
         if let Some(note) = &self.plan.note {
@@ -169,8 +177,11 @@ impl Story {
     /// The plan says what a repository held; tasks say what turned out to be there since (a job run again finds what
     /// it sent).
     fn reused_bytes(&self) -> u64 {
-        let found: u64 = self.main_works().map(|work| work.reused_bytes).sum();
-        self.plan.reused_bytes + found
+        let found: u64 = self
+            .main_works()
+            .map(|work| work.reused_bytes)
+            .fold(0, u64::saturating_add);
+        self.plan.reused_bytes.saturating_add(found)
     }
 
     fn progress(&self, stop: &Stopped) -> String {
@@ -184,7 +195,10 @@ impl Story {
             count(work.tasks, "task"),
             were(work.tasks)
         );
-        let moved: u64 = self.main_works().map(|work| work.bytes).sum();
+        let moved: u64 = self
+            .main_works()
+            .map(|work| work.bytes)
+            .fold(0, u64::saturating_add);
         if moved > 0 {
             let _ = write!(text, " {} had been moved.", bytes(moved));
         }
@@ -203,17 +217,17 @@ impl Story {
 
     fn waits(&self) -> Vec<String> {
         let mut all = TimeSpent::default();
-        let (mut longest, mut behind, mut remote_ms) = (0, BTreeSet::new(), 0);
+        let (mut longest, mut behind, mut remote_ms) = (0, BTreeSet::new(), 0_u64);
         for work in self.main_works() {
-            all.working_ms += work.time.working_ms;
-            all.queued_ms += work.time.queued_ms;
-            all.backoff_ms += work.time.backoff_ms;
-            all.letting_go_ms += work.time.letting_go_ms;
-            all.closed_ms += work.time.closed_ms;
+            all.working_ms = all.working_ms.saturating_add(work.time.working_ms);
+            all.queued_ms = all.queued_ms.saturating_add(work.time.queued_ms);
+            all.backoff_ms = all.backoff_ms.saturating_add(work.time.backoff_ms);
+            all.letting_go_ms = all.letting_go_ms.saturating_add(work.time.letting_go_ms);
+            all.closed_ms = all.closed_ms.saturating_add(work.time.closed_ms);
             longest = longest.max(work.longest_wait_ms);
             behind.extend(work.waited_behind.iter().copied());
             if work.work.is_some_and(is_remote) {
-                remote_ms += work.time.working_ms;
+                remote_ms = remote_ms.saturating_add(work.time.working_ms);
             }
         }
         let mut lines = Vec::new();
@@ -289,12 +303,28 @@ impl Story {
     }
 
     fn failures_told(&self) -> Vec<String> {
-        let failures: u64 = self.works.iter().map(|work| work.failures).sum();
-        let fenced: u64 = self.works.iter().map(|work| work.fenced).sum();
+        let failures: u64 = self
+            .works
+            .iter()
+            .map(|work| work.failures)
+            .fold(0, u64::saturating_add);
+        let fenced: u64 = self
+            .works
+            .iter()
+            .map(|work| work.fenced)
+            .fold(0, u64::saturating_add);
         let mut lines = Vec::new();
         if failures > 0 {
-            let troubled: u64 = self.works.iter().map(|work| work.troubled).sum();
-            let backoff: u64 = self.works.iter().map(|work| work.backoff_ms).sum();
+            let troubled: u64 = self
+                .works
+                .iter()
+                .map(|work| work.troubled)
+                .fold(0, u64::saturating_add);
+            let backoff: u64 = self
+                .works
+                .iter()
+                .map(|work| work.backoff_ms)
+                .fold(0, u64::saturating_add);
             lines.push(format!(
                 "{} of {} failed and {} to be tried again, after {} of backoff in all",
                 count(failures, "attempt"),

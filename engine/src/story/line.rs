@@ -28,7 +28,7 @@ impl Line {
             (Event::EngineStarted(e), ..) => {
                 let first = self.mono.is_none();
                 let between = record.at_ms.saturating_sub(self.newest_wall_ms);
-                self.now_ms += if first { 0 } else { between };
+                self.now_ms = self.now_ms.saturating_add(if first { 0 } else { between });
                 self.mono = Some((e.mono_ms, self.now_ms));
                 self.newest_wall_ms = record.at_ms;
             }
@@ -36,7 +36,11 @@ impl Line {
                 self.now_ms = line.saturating_add(mono.saturating_sub(since));
             }
             // Events without a monotonic time mostly share the append, and so the wall's time, of one that has it.
-            _ => self.now_ms += record.at_ms.saturating_sub(self.wall_ms),
+            _ => {
+                self.now_ms = self
+                    .now_ms
+                    .saturating_add(record.at_ms.saturating_sub(self.wall_ms))
+            }
         }
         self.wall_ms = record.at_ms;
         self.newest_wall_ms = self.newest_wall_ms.max(record.at_ms);

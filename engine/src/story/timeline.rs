@@ -337,7 +337,7 @@ impl Drawing {
             Ended::Failed | Ended::CutOff => 0,
         };
         if let Some(drawn) = &mut self.drawn {
-            drawn.bytes += bytes;
+            drawn.bytes = drawn.bytes.saturating_add(bytes);
         }
         let rows = self.rows.entry(running.backend).or_default();
         if let Some(row) = rows.get_mut(running.row) {
@@ -406,7 +406,7 @@ fn merged(mut slices: Vec<Slice>, short_ms: u64) -> Vec<Slice> {
     slices.sort_by_key(|slice| slice.from_ms);
     let mut out: Vec<Slice> = Vec::new();
     for slice in slices {
-        let short = |s: &Slice| s.to_ms - s.from_ms < short_ms;
+        let short = |s: &Slice| s.to_ms.saturating_sub(s.from_ms) < short_ms;
         match out.last_mut() {
             Some(last)
                 if last.work == slice.work
@@ -415,10 +415,10 @@ fn merged(mut slices: Vec<Slice>, short_ms: u64) -> Vec<Slice> {
                     && slice.from_ms.saturating_sub(last.to_ms) < short_ms =>
             {
                 last.to_ms = last.to_ms.max(slice.to_ms);
-                last.attempts += slice.attempts;
-                last.failed += slice.failed;
-                last.cut_off += slice.cut_off;
-                last.bytes += slice.bytes;
+                last.attempts = last.attempts.saturating_add(slice.attempts);
+                last.failed = last.failed.saturating_add(slice.failed);
+                last.cut_off = last.cut_off.saturating_add(slice.cut_off);
+                last.bytes = last.bytes.saturating_add(slice.bytes);
             }
             _ => out.push(slice),
         }
@@ -433,9 +433,9 @@ fn merged_marks(marks: Vec<Mark>, short_ms: u64) -> Vec<Mark> {
         let near = latest
             .get(&mark.kind)
             .copied()
-            .filter(|at| mark.at_ms.saturating_sub(out[*at].at_ms) < short_ms * 4);
+            .filter(|at| mark.at_ms.saturating_sub(out[*at].at_ms) < short_ms.saturating_mul(4));
         match near {
-            Some(at) => out[at].count += mark.count,
+            Some(at) => out[at].count = out[at].count.saturating_add(mark.count),
             None => {
                 latest.insert(mark.kind, out.len());
                 out.push(mark);
@@ -443,6 +443,15 @@ fn merged_marks(marks: Vec<Mark>, short_ms: u64) -> Vec<Mark> {
         }
     }
     out
+}
+
+/// The share `part` of `whole` of `bytes`; a nonsense journal may have numbers of any size.
+fn share(bytes: u64, part: u128, whole: u128) -> u128 {
+    let bytes = u128::from(bytes);
+    match bytes.checked_mul(part) {
+        Some(product) => product / whole.max(1),
+        None => bytes * (part >> 40) / (whole >> 40).max(1),
+    }
 }
 
 /// Bytes moved in each part of the length, each task's spread evenly over its time.
@@ -453,7 +462,7 @@ fn spread(rows: &BTreeMap<Option<u64>, Vec<Row>>, length_ms: u64, parts: u64) ->
     let slices = rows.values().flatten().flat_map(|row| &row.slices);
     for slice in slices.filter(|slice| slice.bytes > 0) {
         let from = u128::from(slice.from_ms) * parts;
-        let to = u128::from(slice.to_ms.max(slice.from_ms + 1)) * parts;
+        let to = u128::from(slice.to_ms.max(slice.from_ms.saturating_add(1))) * parts;
         let last = ((to - 1) / length).min(parts - 1);
         let mut given = 0_u128;
         for part in (from / length).min(last)..=last {
@@ -461,10 +470,10 @@ fn spread(rows: &BTreeMap<Option<u64>, Vec<Row>>, length_ms: u64, parts: u64) ->
             let end = ((part + 1) * length).clamp(from, to);
             let due = match part == last {
                 true => u128::from(slice.bytes),
-                false => u128::from(slice.bytes) * (end - from) / (to - from),
+                false => share(slice.bytes, end - from, to - from),
             };
             if let Some(part) = usize::try_from(part).ok().and_then(|at| moved.get_mut(at)) {
-                *part += u64::try_from(due.saturating_sub(given)).unwrap_or(0);
+                *part = part.saturating_add(u64::try_from(due.saturating_sub(given)).unwrap_or(0));
             }
             given = given.max(due);
         }

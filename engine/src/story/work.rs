@@ -132,20 +132,20 @@ impl Going {
         }
         let time = &mut self.story.time;
         if closed {
-            time.closed_ms += span;
+            time.closed_ms = time.closed_ms.saturating_add(span);
         } else if !self.running.is_empty() {
             match self.stopping {
-                true => time.letting_go_ms += span,
-                false => time.working_ms += span,
+                true => time.letting_go_ms = time.letting_go_ms.saturating_add(span),
+                false => time.working_ms = time.working_ms.saturating_add(span),
             }
         } else if !self.stopping {
             let open = self.story.tasks.saturating_sub(self.story.done);
             let all_wait = open > 0 && self.waiting.len() as u64 == open;
             let wake = self.waiting.values().min().copied().filter(|_| all_wait);
             let backoff = wake.map_or(0, |wake| wake.clamp(from_ms, to_ms) - from_ms);
-            time.backoff_ms += backoff;
+            time.backoff_ms = time.backoff_ms.saturating_add(backoff);
             if open > 0 && backoff < span {
-                time.queued_ms += span - backoff;
+                time.queued_ms = time.queued_ms.saturating_add(span - backoff);
                 self.story.waited_behind.extend(others());
             }
         }
@@ -176,9 +176,9 @@ impl Going {
     fn end(&mut self, task: u64, now_ms: u64) -> Option<(Run, u64)> {
         let run = self.running.remove(&task)?;
         let took = now_ms.saturating_sub(run.since_ms);
-        self.story.busy_ms += took;
+        self.story.busy_ms = self.story.busy_ms.saturating_add(took);
         if let Some(part) = self.part(task) {
-            part.busy_ms += took;
+            part.busy_ms = part.busy_ms.saturating_add(took);
         }
         Some((run, took))
     }
@@ -196,12 +196,12 @@ impl Going {
             return;
         };
         self.story.done += 1;
-        self.story.bytes += e.bytes;
-        self.story.objects += e.objects;
-        self.story.reused_bytes += e.reused_bytes;
+        self.story.bytes = self.story.bytes.saturating_add(e.bytes);
+        self.story.objects = self.story.objects.saturating_add(e.objects);
+        self.story.reused_bytes = self.story.reused_bytes.saturating_add(e.reused_bytes);
         if let Some(part) = self.part(e.task) {
             part.done += 1;
-            part.bytes += e.bytes;
+            part.bytes = part.bytes.saturating_add(e.bytes);
         }
         if self.failures.remove(&e.task).is_some() {
             let told = self.story.troubles.iter_mut().find(|t| t.task == e.task);
@@ -231,7 +231,7 @@ impl Going {
         self.tried.insert(e.task, (run.first_ms, wake_ms));
         self.waiting.insert(e.task, wake_ms);
         self.story.failures += 1;
-        self.story.backoff_ms += e.backoff_ms;
+        self.story.backoff_ms = self.story.backoff_ms.saturating_add(e.backoff_ms);
         if let Some(part) = self.part(e.task) {
             part.failures += 1;
         }
@@ -275,7 +275,7 @@ impl Going {
     /// The engine was opened anew: what ran is ready again, what waited waits no longer. Gives how many ran.
     pub(super) fn interrupt(&mut self, at: Moment) -> u64 {
         let cut_off = self.running.len() as u64;
-        self.story.interrupted += cut_off;
+        self.story.interrupted = self.story.interrupted.saturating_add(cut_off);
         for (task, run) in std::mem::take(&mut self.running) {
             self.tried.insert(task, (run.first_ms, at.since_ms));
         }

@@ -229,9 +229,9 @@ impl JobChange {
             }
             Event::TaskFinished(e) => {
                 self.tasks.finished += 1;
-                self.bytes += e.bytes;
-                self.objects += e.objects;
-                self.reused_bytes += e.reused_bytes;
+                self.bytes = self.bytes.saturating_add(e.bytes);
+                self.objects = self.objects.saturating_add(e.objects);
+                self.reused_bytes = self.reused_bytes.saturating_add(e.reused_bytes);
             }
             Event::TaskFailed(e) => {
                 self.tasks.failed += 1;
@@ -239,7 +239,9 @@ impl JobChange {
                 change.failures = e.failures;
                 change.message.clone_from(&e.message);
             }
-            Event::UploadPlanned(e) => self.reused_bytes += e.reused_bytes,
+            Event::UploadPlanned(e) => {
+                self.reused_bytes = self.reused_bytes.saturating_add(e.reused_bytes);
+            }
             Event::TaskStopped(_) => self.tasks.stopped += 1,
             Event::WorkerFenced(_) => self.tasks.fenced += 1,
             _ => {}

@@ -23,7 +23,7 @@ pub(super) fn trace(line: &Timeline) -> String {
         let work = span.work.map(|work| format!("{work:?}"));
         events.push(json!({
             "ph": "X", "pid": PROCESS, "tid": STATES, "cat": "state", "name": span.state,
-            "ts": span.from_ms * 1000, "dur": (span.to_ms - span.from_ms) * 1000,
+            "ts": micros(span.from_ms), "dur": micros(span.to_ms.saturating_sub(span.from_ms)),
             "args": {"work": work},
         }));
     }
@@ -39,7 +39,7 @@ pub(super) fn trace(line: &Timeline) -> String {
             for slice in slices {
                 events.push(json!({
                     "ph": "X", "pid": PROCESS, "tid": track, "cat": "task", "name": called(slice),
-                    "ts": slice.from_ms * 1000, "dur": (slice.to_ms - slice.from_ms) * 1000,
+                    "ts": micros(slice.from_ms), "dur": micros(slice.to_ms.saturating_sub(slice.from_ms)),
                     "args": {
                         "first_task": slice.task, "attempts": slice.attempts, "failed": slice.failed,
                         "cut_off": slice.cut_off, "bytes": slice.bytes,
@@ -70,10 +70,14 @@ fn marks(line: &Timeline, events: &mut Vec<Value>) {
         };
         events.push(json!({
             "ph": "i", "s": "p", "pid": PROCESS, "tid": STATES, "cat": "mark", "name": name,
-            "ts": mark.at_ms * 1000,
+            "ts": micros(mark.at_ms),
             "args": {"words": mask_text(&mark.words), "count": mark.count},
         }));
     }
+}
+
+fn micros(ms: u64) -> u64 {
+    ms.saturating_mul(1000)
 }
 
 /// A value where it changes, so that a long rest costs nothing.

@@ -90,13 +90,13 @@ fn facts(line: &Timeline, out: &mut String) {
         .iter()
         .filter(|mark| mark.kind == MarkKind::Error)
         .map(|mark| mark.count)
-        .sum();
+        .fold(0, u64::saturating_add);
     let restarts: u64 = line
         .marks
         .iter()
         .filter(|mark| mark.kind == MarkKind::Restart)
         .map(|mark| mark.count)
-        .sum();
+        .fold(0, u64::saturating_add);
     out.push_str("<div class=\"facts\">");
     for (what, value) in [
         ("state", line.state.to_owned()),
@@ -176,7 +176,7 @@ fn state(span: &StateSpan, scale: &Scale, y: f64, out: &mut String) {
     let tip = format!(
         "{}{work}: {}",
         span.state,
-        duration(span.to_ms - span.from_ms)
+        duration(span.to_ms.saturating_sub(span.from_ms))
     );
     let colour = match span.state {
         "PENDING" => 1,
@@ -249,7 +249,7 @@ fn slice(slice: &Slice, scale: &Scale, (y, height): (f64, f64), out: &mut String
     let mut tip = format!(
         "{}: {}",
         called(slice),
-        duration(slice.to_ms - slice.from_ms)
+        duration(slice.to_ms.saturating_sub(slice.from_ms))
     );
     if slice.bytes > 0 {
         let _ = write!(tip, ", {}", bytes(slice.bytes));
@@ -354,8 +354,8 @@ fn axis(line: &Timeline, scale: &Scale, (top, bottom): (f64, f64), out: &mut Str
         .into_iter()
         .find(|step| line.length_ms / step <= 10)
         .unwrap_or_else(|| line.length_ms.div_ceil(10));
-    let mut at = 0;
-    while at <= line.length_ms {
+    let ticks = std::iter::successors(Some(0_u64), |at| at.checked_add(step));
+    for at in ticks.take_while(|at| *at <= line.length_ms) {
         let x = scale.x(at);
         let _ = write!(
             out,
@@ -364,7 +364,6 @@ fn axis(line: &Timeline, scale: &Scale, (top, bottom): (f64, f64), out: &mut Str
             bottom + 15.0,
             tick(at)
         );
-        at += step;
     }
 }
 
@@ -450,7 +449,7 @@ fn states_table(line: &Timeline, out: &mut String) {
             escape(span.state),
             escape(&work),
             duration(span.from_ms),
-            duration(span.to_ms - span.from_ms)
+            duration(span.to_ms.saturating_sub(span.from_ms))
         );
     }
     out.push_str("</table>\n");
