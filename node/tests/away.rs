@@ -176,3 +176,34 @@ fn a_storage_older_than_what_only_the_archives_saw_is_a_finding() {
         "{verify:#?}"
     );
 }
+
+#[test]
+fn what_is_at_hand_of_a_journal_without_its_archives_goes_into_one_file() {
+    let (world, first) = away();
+    for (file, more) in [("plain", None), ("hidden", Some("--anonymize"))] {
+        let mut args = vec!["export", "node", "--to", file];
+        args.extend(more);
+        let exported = journal(&world, &args).ok();
+        let begins = format!("it begins with sequence {first}: the records before are not here");
+        assert!(exported.err.contains(&begins), "{exported:#?}");
+        assert_eq!(seqs(&world, file), seqs(&world, "node"));
+        let verify = journal(&world, &["verify", file]).ok();
+        assert!(verify.err.contains("links proved"), "{verify:#?}");
+        journal(&world, &["state", file]).refused(1, "RECORDS_NOT_HERE");
+        journal(&world, &["replay", file, "--to", "9999"]).refused(1, "RECORDS_NOT_HERE");
+    }
+    let dump = |source| journal(&world, &["dump", source]).ok().out;
+    assert_eq!(
+        dump("plain"),
+        dump("node"),
+        "no record at hand held what may not leave"
+    );
+    // The job whose records are all at hand is told from the file as from the folder.
+    let parse = |line| serde_json::from_str::<Value>(line).unwrap();
+    let json = journal(&world, &["dump", "node", "--format", "json"]).ok();
+    let mut records = json.out.lines().map(parse);
+    let submitted = records.find(|record| record["kind"] == "BackupSubmitted");
+    let job = submitted.unwrap()["job"].to_string();
+    let explain = |source| journal(&world, &["explain", source, &job]).ok().out;
+    assert_eq!(explain("plain"), explain("node"));
+}

@@ -20,16 +20,6 @@ use crate::{out, text};
 /// Runs the command.
 pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.source.path())?;
-    if source.first() > Seq::FIRST && source.archive().is_none() {
-        return Err(Failure::failed(
-            "RECORDS_NOT_HERE",
-            format!(
-                "an export begins with sequence 1, the records here begin with {}: put the archives \
-                 back beside the log, into its folder 'archive'",
-                source.first()
-            ),
-        ));
-    }
     let mut redactor = match args.anonymize {
         true => Redactor::names(),
         false => Redactor::secrets(),
@@ -56,6 +46,13 @@ pub(super) fn run(args: &ExportJournalArgs) -> Result<Exit, Failure> {
         args.to.display(),
         text::bytes(sealed.bytes)
     ));
+    if source.first() > Seq::FIRST {
+        out::note(format_args!(
+            "it begins with sequence {}: the records before are not here, so states cannot be shown \
+             from it; `dump`, `explain`, `timeline` and `verify` read it",
+            source.first()
+        ));
+    }
     let own = match done.own {
         Some(from) => format!(" (the file's own from sequence {from} on)"),
         None => String::new(),
