@@ -69,7 +69,11 @@ fn read_parts<E: Event>(
     visit: &mut Visit<'_, E>,
 ) -> Result<(), Error> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let readers = cores.min(READERS_MAX).min(parts.len());
+    // One core is the applier's: it is the slowest of them all.
+    let readers = cores
+        .saturating_sub(1)
+        .clamp(1, READERS_MAX)
+        .min(parts.len());
     let lane = Lane::new(parts, waiting_bytes);
     std::thread::scope(|scope| {
         // Closed before the scope waits for the readers, also where the visitor panics.
