@@ -1,10 +1,11 @@
 //! The catalog's journal and its state under one roof: decide, append durably, apply, then show.
 //!
 //! Changes go one after another; readers see the state before or after a change, never in between,
-//! and wait for no I/O.
+//! and wait for no I/O. Nobody waits for a checkpoint or an archive: a thread writes them beside the changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use holdfast_journal::{ArchiveRequest, ErrorKind as JournalKind, Journal, Seq, replay};
@@ -23,13 +24,22 @@ const CHECKPOINT_EVERY: u64 = 8192;
 const LOG_CHECKPOINTS: u64 = 4;
 
 pub(crate) struct Ledger {
-    journal: Arc<dyn Journal<CatalogEvent>>,
-    state: RwLock<State>,
-    /// Held from the decision to the applied change; the value is the last checkpoint's sequence.
-    writer: Mutex<u64>,
+    keeper: Arc<Keeper>,
+    /// Held from the decision to the applied change.
+    writer: Mutex<()>,
     next_id: AtomicU64,
     /// A change failed in a way that leaves open whether it is in the log.
     in_doubt: AtomicBool,
+    /// The thread that keeps a checkpoint, where one does; there is never more than one.
+    keeping: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What keeps the log short and its opening quick.
+struct Keeper {
+    journal: Arc<dyn Journal<CatalogEvent>>,
+    state: RwLock<State>,
+    /// The last event of the newest checkpoint.
+    kept: AtomicU64,
     /// Events between two checkpoints.
     every: u64,
 }
@@ -65,17 +75,21 @@ impl Ledger {
         state.freed.clear();
         let next_id = AtomicU64::new(state.next_id);
         Ok(Self {
-            journal,
-            state: RwLock::new(state),
-            writer: Mutex::new(kept),
+            keeper: Arc::new(Keeper {
+                journal,
+                state: RwLock::new(state),
+                kept: AtomicU64::new(kept),
+                every,
+            }),
+            writer: Mutex::new(()),
             next_id,
             in_doubt: AtomicBool::new(false),
-            every,
+            keeping: Mutex::new(None),
         })
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read()
+        self.keeper.state.read()
     }
 
     /// The first of `count` ids never given before. Ids given and not used in an event are given
@@ -90,16 +104,17 @@ impl Ledger {
         &self,
         decide: impl FnOnce(&State, &mut Vec<CatalogEvent>) -> Result<T, Error>,
     ) -> Result<(T, Vec<Freed>), Error> {
-        let mut kept = self.writer.lock();
+        let _one = self.writer.lock();
+        let (journal, state) = (&self.keeper.journal, &self.keeper.state);
         let mut events = Vec::new();
-        let answer = decide(&self.state.read(), &mut events)?;
+        let answer = decide(&state.read(), &mut events)?;
         if events.is_empty() {
             return Ok((answer, Vec::new()));
         }
         let at_ms = now_ms();
         let appended = match events.iter().all(is_urgent) {
-            true => self.journal.append_urgent(&events, at_ms),
-            false => self.journal.append(&events, at_ms),
+            true => journal.append_urgent(&events, at_ms),
+            false => journal.append(&events, at_ms),
         };
         let appended = appended.map_err(|e| {
             if e.kind() == JournalKind::Poisoned {
@@ -108,16 +123,35 @@ impl Ledger {
             from_journal(e)
         })?;
         let freed = {
-            let mut state = self.state.write();
+            let mut state = state.write();
             for (seq, event) in (appended.first.get()..).zip(&events) {
                 state.apply_event(seq, at_ms, event)?;
             }
             std::mem::take(&mut state.freed)
         };
-        if appended.last.get().saturating_sub(*kept) >= self.every {
-            self.checkpoint(&mut kept);
+        if self.keeper.behind(appended.last.get()) >= self.keeper.every {
+            self.keep();
         }
         Ok((answer, freed))
+    }
+
+    /// Has a thread keep the state and shorten the log, where none does. The next change tries again where it fails.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a change must not wait for a checkpoint; what it is made of is durable already"
+    )]
+    fn keep(&self) {
+        let mut keeping = self.keeping.lock();
+        if keeping.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        join(keeping.take());
+        let keeper = Arc::clone(&self.keeper);
+        let named = std::thread::Builder::new().name("holdfast-catalog".to_owned());
+        match named.spawn(move || keeper.checkpoint()) {
+            Ok(thread) => *keeping = Some(thread),
+            Err(e) => log::warn!("no thread keeps a checkpoint of the catalog: {e}"),
+        }
     }
 
     /// Whether a failed change may yet be found in the log by the next opening: then no file that
@@ -126,8 +160,42 @@ impl Ledger {
         self.in_doubt.load(Ordering::Relaxed)
     }
 
-    /// Keeps the state beside the log. Failing costs only time at the next opening.
-    fn checkpoint(&self, kept: &mut u64) {
+    #[cfg(test)]
+    pub(crate) fn journal(&self) -> Arc<dyn Journal<CatalogEvent>> {
+        Arc::clone(&self.keeper.journal)
+    }
+
+    /// Waits for the thread that keeps a checkpoint, where one does.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        join(self.keeping.lock().take());
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        join(self.keeping.lock().take());
+        let position = self.keeper.state.read().position;
+        if self.keeper.behind(position) >= self.keeper.every / 32 {
+            self.keeper.checkpoint();
+        }
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        log::error!("the thread that keeps the catalog's checkpoints ended by a panic");
+    }
+}
+
+impl Keeper {
+    /// Events between the newest checkpoint and one at `position`.
+    fn behind(&self, position: u64) -> u64 {
+        position.saturating_sub(self.kept.load(Ordering::Relaxed))
+    }
+
+    /// Keeps the state beside the log and shortens that. Failing costs only time at the next opening.
+    fn checkpoint(&self) {
         let (position, bytes) = {
             let state = self.state.read();
             (state.position, postcard::to_stdvec(&*state))
@@ -138,7 +206,7 @@ impl Ledger {
         });
         match result {
             Ok(()) => {
-                *kept = position;
+                self.kept.store(position, Ordering::Relaxed);
                 self.bound(position);
             }
             Err(e) => log::warn!("no checkpoint of the catalog at {position}: {e}"),
@@ -162,24 +230,14 @@ impl Ledger {
             })
         });
         match bounded {
-            Ok(Some(info)) => log::debug!("catalog events to {} moved to {}", info.last, info.file),
+            Ok(Some(info)) => log::info!(
+                "events {} to {} of the catalog moved to catalog/{}",
+                info.first,
+                info.last,
+                info.file
+            ),
             Ok(None) => {}
             Err(e) => log::warn!("old events of the catalog stay in its log: {e}"),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn journal(&self) -> Arc<dyn Journal<CatalogEvent>> {
-        Arc::clone(&self.journal)
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        let position = self.state.read().position;
-        let mut kept = *self.writer.lock();
-        if position.saturating_sub(kept) >= self.every / 32 {
-            self.checkpoint(&mut kept);
         }
     }
 }
