@@ -8,7 +8,7 @@
 use std::{io, ops::ControlFlow};
 
 use crate::{
-    anchor::Anchor,
+    anchor::{self, Anchor},
     disk::{Disk, read_all},
     error::{Error, ErrorKind},
     ids::{FrameHash, Seq},
@@ -266,6 +266,44 @@ pub(crate) fn hold(
     Err(Error::invalid(format!(
         "nothing is archived: no whole checkpoint of {projection} includes record {last}, write one \
          first"
+    )))
+}
+
+/// Checks that the checkpoint which the folder's anchor names is there, whole, and the one that is meant.
+///
+/// # Errors
+/// `Damaged`, naming it; `Io`.
+pub(crate) fn check_anchored(disk: &dyn Disk, family: u32) -> Result<(), Error> {
+    let read = || {
+        let found = anchor::read(disk).map_err(|e| Error::io("read", anchor::ANCHOR, &e))?;
+        // One that is not whole is found by opening.
+        Ok::<_, Error>(found.and_then(Result::ok))
+    };
+    let mut anchor = read()?;
+    loop {
+        let Some(of) = &anchor else { return Ok(()) };
+        let Err(error) = anchored_as_meant(disk, family, of) else {
+            return Ok(());
+        };
+        // A live writer that archives drops the one of the anchor before.
+        let now = read()?;
+        if now == anchor {
+            return Err(error);
+        }
+        anchor = now;
+    }
+}
+
+fn anchored_as_meant(disk: &dyn Disk, family: u32, anchor: &Anchor) -> Result<(), Error> {
+    let name = anchored_name(anchor);
+    let why = match load_sealed(disk, family, &name) {
+        Ok((_, seal)) if seal == anchor.checkpoint_hash => return Ok(()),
+        Ok(_) => format!("checkpoint {name} is another one than it names"),
+        Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::damaged(format!(
+        "the anchor stands on a checkpoint that cannot be used: {why}; without any that can, opening needs every archive"
     )))
 }
 

@@ -275,6 +275,15 @@ impl<E: Event> ReadJournal<E> {
         self.reader.archives()?.verify()
     }
 
+    /// Checks that the checkpoint which the anchor names is there, whole, and the one that was meant when records
+    /// were archived. Without an anchor there is nothing to check.
+    ///
+    /// # Errors
+    /// `Damaged`, naming the checkpoint; `Io`.
+    pub fn verify_anchor(&self) -> Result<(), Error> {
+        checkpoint::check_anchored(&**self.reader.disk(), E::FAMILY)
+    }
+
     /// The first record at hand: of the archives that lead up to the log, else of the log.
     ///
     /// # Errors

@@ -231,6 +231,42 @@ fn the_checkpoint_that_an_anchor_names_stays_until_the_next_anchor() {
 }
 
 #[test]
+fn the_checkpoint_that_an_anchor_names_is_the_one_that_was_meant_or_a_finding() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path());
+    let check = || {
+        let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+        reader.verify_anchor()
+    };
+    check().unwrap();
+    let name = format!("views.{:020}.checkpoint", 60);
+    let path = root.path().join(&name);
+    let good = fs::read(&path).unwrap();
+    let refused = |part: &str| {
+        let error = check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&name) && text.contains(part), "{text}");
+    };
+    journal.checkpoint(Seq(60), "views", b"another").unwrap();
+    refused("another one");
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, bad).unwrap();
+        refused("not used");
+    }
+    fs::remove_file(&path).unwrap();
+    refused("is gone");
+    fs::write(&path, good).unwrap();
+    check().unwrap();
+    // A newer one may take its place in use, not in the anchor.
+    append(&journal, 60, 61);
+    journal.checkpoint(Seq(61), "views", b"newer").unwrap();
+    check().unwrap();
+}
+
+#[test]
 fn a_log_without_its_anchor_or_with_a_wrong_one_is_refused_and_says_what_is_missing() {
     let root = tempfile::tempdir().unwrap();
     drop(filled(root.path()));

@@ -77,6 +77,9 @@ fn verify(source: &Source, findings: &mut Findings) -> Result<(), Failure> {
         if let Err(error) = journal.verify_archives() {
             findings.add("archive", error);
         }
+        if let Err(error) = journal.verify_anchor() {
+            findings.add("checkpoint", error);
+        }
     } else if let Some(archive) = source.archive() {
         if let Err(error) = archive.verify() {
             findings.add("archive", error);

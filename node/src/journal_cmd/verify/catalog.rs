@@ -27,6 +27,9 @@ pub(super) fn verify(path: &Path, seen: u64, findings: &mut Findings) -> Result<
         Err(error) => return Err(journal_failure(&error)),
     };
     judge("catalog", &report, refusal.as_ref(), findings);
+    if let Err(error) = journal.verify_anchor() {
+        findings.add("catalog", error);
+    }
     if let Err(error) = journal.read(Seq::FIRST, &mut |_| Ok(())) {
         findings.add("catalog", error);
     }
