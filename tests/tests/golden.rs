@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use holdfast_broker::{Broker, MemoryBroker};
 use holdfast_engine::testing::{CallKind, MemoryStorage};
 use holdfast_engine::{
-    BackupRequest, Engine, Event, HistoryRequest, JobId, JobKind, JobView, Parts, Replay,
-    RepositoryRequest, Views,
+    BackupRequest, CheckpointError, Engine, Event, HistoryRequest, JobId, JobKind, JobView, Parts,
+    Replay, RepositoryRequest, Views,
 };
 use holdfast_journal::{
     Event as _, FileJournal, Index, Options, Projection as _, ReadJournal, Seq,
@@ -320,11 +320,16 @@ fn checkpoints_of_every_release_are_whole_and_are_read_or_passed_over_for_the_ev
         let kept = kept.unwrap_or_else(|| panic!("{what}: no checkpoint"));
         let mut replay = Replay::new();
         journal.replay(&mut replay).unwrap();
-        if let Ok(mut from) = Replay::from_checkpoint(&kept.state, kept.seq) {
-            journal.replay(&mut from).unwrap();
-            assert_eq!(from.position(), replay.position());
-            assert_eq!(shown(&from.views()), read("views"), "{what}");
-            assert_eq!(from.to_checkpoint(), replay.to_checkpoint(), "{what}");
+        match Replay::from_checkpoint(&kept.state, kept.seq) {
+            Ok(mut from) => {
+                journal.replay(&mut from).unwrap();
+                assert_eq!(from.position(), replay.position());
+                assert_eq!(shown(&from.views()), read("views"), "{what}");
+                assert_eq!(from.to_checkpoint(), replay.to_checkpoint(), "{what}");
+            }
+            // A later version makes other states, and replays the events instead.
+            Err(CheckpointError::OtherVersion { .. }) => {}
+            Err(unsound) => panic!("{what}: {unsound}"),
         }
     });
 }
