@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Receiver, Sender};
 use holdfast_journal::{ErrorKind, Journal, Seq};
 use holdfast_storage::BackendId;
 
@@ -133,6 +133,11 @@ impl Core {
     pub(crate) fn keeping(mut self, retention: Retention) -> Self {
         self.archivist.keep(retention);
         self
+    }
+
+    /// Rings where a turn is due because work beside the core has ended.
+    pub(crate) fn bell(&self) -> Receiver<()> {
+        self.archivist.bell()
     }
 
     pub(crate) fn state(&self) -> &State {

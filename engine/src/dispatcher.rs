@@ -36,6 +36,7 @@ pub(crate) struct Lanes {
 pub(crate) fn run(mut core: Core, lanes: &Lanes, clock: &Arc<dyn Clock>) {
     // The first turn has no input: it starts what the last opening left undone.
     let mut turned = core.turn(Vec::new(), now(clock));
+    let bell = core.bell();
     loop {
         let wait = if turned.put_off {
             FULL_WAIT
@@ -43,7 +44,7 @@ pub(crate) fn run(mut core: Core, lanes: &Lanes, clock: &Arc<dyn Clock>) {
             wait_time(&core, now(clock))
         };
         let mut inputs = Vec::new();
-        let mut open = receive_first(lanes, wait, &mut inputs);
+        let mut open = receive_first(lanes, &bell, wait, &mut inputs);
         while open && inputs.len() < BATCH {
             let before = inputs.len();
             open = receive_more(lanes, &mut inputs);
@@ -76,8 +77,13 @@ fn completion(completion: Completion) -> Asked {
     Asked::silent(Input::Completion(Box::new(completion)))
 }
 
-/// Waits for one input of either lane; says whether the engine stays open.
-fn receive_first(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> bool {
+/// Waits for one input of either lane, or for the bell; says whether the engine stays open.
+fn receive_first(
+    lanes: &Lanes,
+    bell: &Receiver<()>,
+    wait: Duration,
+    inputs: &mut Vec<Asked>,
+) -> bool {
     select! {
         recv(lanes.messages) -> message => match message {
             Ok(Message::Ask(asked)) => inputs.push(*asked),
@@ -88,6 +94,8 @@ fn receive_first(lanes: &Lanes, wait: Duration, inputs: &mut Vec<Asked>) -> bool
             // The executor keeps a sender for as long as the dispatcher runs.
             Err(_) => return wait_for_message(lanes, wait, inputs),
         },
+        // The core keeps a sender.
+        recv(bell) -> _ => {}
         default(wait) => {}
     }
     true

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Receiver, Sender, bounded};
 use holdfast_journal::{ArchiveInfo, ArchiveRequest, Journal, Seq, StreamId};
 use parking_lot::Mutex;
 
@@ -22,7 +22,7 @@ use crate::state::State;
 
 /// How soon after its opening an engine first looks whether jobs are to leave.
 const FIRST_LOOK_MS: u64 = 60_000;
-/// How soon the dispatcher looks again for the end of an act that runs beside it.
+/// How soon an act that was wanted or done within a turn is looked at again.
 const LOOK_AGAIN_MS: u64 = 20;
 
 /// How long finished jobs stay, where an engine archives by itself.
@@ -178,6 +178,24 @@ pub(crate) struct Archivist {
     running: Option<Running>,
     /// What was moved by the act whose event was just decided.
     last: Option<ArchiveInfo>,
+    /// Where the thread of an act says that it has ended.
+    bell: (Sender<()>, Receiver<()>),
+}
+
+/// The end of an act on a thread: fills its slot, also where it was left by a panic, and then says so.
+struct Ending {
+    slot: Arc<Mutex<Option<Outcome>>>,
+    bell: Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut slot = self.slot.lock();
+        slot.get_or_insert_with(|| Err("it ended by a fault of the program".to_owned()));
+        drop(slot);
+        // One act runs at a time; a bell that still rings says the same.
+        let _ = self.bell.try_send(());
+    }
 }
 
 impl Archivist {
@@ -190,7 +208,13 @@ impl Archivist {
             wanted: None,
             running: None,
             last: None,
+            bell: bounded(1),
         }
+    }
+
+    /// Is told when the thread of an act has ended, so that a turn can record it.
+    pub(crate) fn bell(&self) -> Receiver<()> {
+        self.bell.1.clone()
     }
 
     pub(crate) fn keep(&mut self, retention: Retention) {
@@ -254,12 +278,15 @@ impl Archivist {
             return;
         };
         let slot = Arc::new(Mutex::new(None));
-        let (journal, state, filled) =
-            (Arc::clone(&self.journal), state.clone(), Arc::clone(&slot));
+        let (journal, state) = (Arc::clone(&self.journal), state.clone());
+        let ending = Ending {
+            slot: Arc::clone(&slot),
+            bell: self.bell.0.clone(),
+        };
         let (request, automatic) = (wanted.request, wanted.automatic);
         let act = move || {
             let moved = act(journal.as_ref(), &state, at, (request, automatic), now);
-            *filled.lock() = Some(moved);
+            *ending.slot.lock() = Some(moved);
         };
         if self.by == Writing::Inline {
             act();
@@ -275,16 +302,15 @@ impl Archivist {
 
     /// An act that has ended, to be decided in this turn; the reply is that of who asked for it.
     pub(crate) fn ended(&mut self) -> Option<Asked> {
-        let (_, slot, thread) = self.running.as_ref()?;
-        let over = thread.as_ref().is_none_or(JoinHandle::is_finished);
-        let outcome = over.then(|| slot.lock().take())?;
+        let (_, slot, _) = self.running.as_ref()?;
+        let outcome = slot.lock().take()?;
         let (wanted, _, thread) = self.running.take()?;
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             log::error!("the thread that archives ended by a panic");
         }
-        match outcome.unwrap_or_else(|| Err("it ended by a fault of the program".to_owned())) {
+        match outcome {
             Ok((moved, info)) => {
                 self.last = info;
                 Some(Asked {
@@ -310,10 +336,14 @@ impl Archivist {
         }
     }
 
-    /// When to turn without an input: soon while an act runs, else when the next is due.
+    /// When to turn without an input: soon for an act that needs no thread, else when the next is due. The thread of one
+    /// rings the bell.
     pub(crate) fn next_wake(&self, now: Now) -> Option<u64> {
-        if self.running.is_some() || self.wanted.is_some() {
-            return Some(now.mono_ms + LOOK_AGAIN_MS);
+        match &self.running {
+            Some((_, _, Some(_))) => return None,
+            Some((_, _, None)) => return Some(now.mono_ms + LOOK_AGAIN_MS),
+            None if self.wanted.is_some() => return Some(now.mono_ms + LOOK_AGAIN_MS),
+            None => {}
         }
         self.retention.keep_finished?;
         Some(self.next_ms.unwrap_or(now.mono_ms + FIRST_LOOK_MS)).filter(|next| *next > now.mono_ms)
@@ -364,6 +394,8 @@ fn act(
 ) -> Outcome {
     let leaving = leaving(state, &request);
     let bytes = checkpoint::encode(state, at)?;
+    // What leaves is known by it alone from now on, unless the archives are at hand.
+    checkpoint::decode(&bytes, at).map_err(|why| why.to_string())?;
     journal
         .checkpoint(at, checkpoint::PROJECTION, &bytes)
         .map_err(|e| e.to_string())?;

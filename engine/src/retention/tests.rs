@@ -418,3 +418,84 @@ fn a_long_replay_with_a_reader_ahead_makes_the_state_that_one_thread_makes() {
     };
     assert_eq!(refused(Writing::Beside), refused(Writing::Inline));
 }
+
+/// A journal whose archiving waits until it may go on, or ends by a panic.
+struct Waiting {
+    inner: MemoryJournal<Event>,
+    go: crossbeam::channel::Receiver<bool>,
+}
+
+impl Journal<Event> for Waiting {
+    fn append(&self, events: &[Event], at_ms: u64) -> Result<holdfast_journal::Appended, Error> {
+        self.inner.append(events, at_ms)
+    }
+    fn position(&self) -> (Seq, holdfast_journal::FrameHash) {
+        self.inner.position()
+    }
+    fn first(&self) -> Seq {
+        self.inner.first()
+    }
+    fn read(&self, from: Seq, visit: &mut holdfast_journal::Visit<'_, Event>) -> Result<(), Error> {
+        self.inner.read(from, visit)
+    }
+    fn by_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<Event>>, Error> {
+        self.inner.by_stream(stream, from, limit)
+    }
+    fn by_kind(
+        &self,
+        kind: holdfast_journal::Kind,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<Event>>, Error> {
+        self.inner.by_kind(kind, from, limit)
+    }
+    fn checkpoint(&self, seq: Seq, projection: &str, state: &[u8]) -> Result<(), Error> {
+        assert!(self.go.recv().unwrap(), "as asked");
+        self.inner.checkpoint(seq, projection, state)
+    }
+    fn checkpoint_by(
+        &self,
+        projection: &str,
+        through: Seq,
+    ) -> Result<Option<holdfast_journal::Checkpoint>, Error> {
+        self.inner.checkpoint_by(projection, through)
+    }
+    fn roll(&self) -> Result<(), Error> {
+        self.inner.roll()
+    }
+    fn archive(&self, request: &ArchiveRequest<'_>) -> Result<Option<ArchiveInfo>, Error> {
+        self.inner.archive(request)
+    }
+}
+
+#[test]
+fn nobody_looks_for_the_end_of_an_act_it_says_so_itself_even_where_it_ends_by_a_panic() {
+    for good in [true, false] {
+        let (send, go) = crossbeam::channel::bounded(1);
+        let inner = MemoryJournal::new();
+        fill(&inner, &history(4));
+        let crate::opening::Opened { state, at, .. } = crate::opening::replayed(&inner).unwrap();
+        let journal = Arc::new(Waiting { inner, go });
+        let mut archivist = Archivist::new(journal as _, Writing::Beside);
+        let bell = archivist.bell();
+        let now = Now {
+            wall_ms: at_ms(1_000_000),
+            mono_ms: 1,
+        };
+        let asked = Asked::silent(Input::Archive(HistoryRequest::before(u64::MAX)));
+        archivist.ask(HistoryRequest::before(u64::MAX), asked, now);
+        archivist.begin(&state, at, now);
+        assert_eq!(archivist.next_wake(now), None, "no tick");
+        assert!(archivist.ended().is_none() && bell.try_recv().is_err());
+        send.send(good).unwrap();
+        bell.recv_timeout(Duration::from_secs(30)).unwrap();
+        let ended = archivist.ended();
+        assert_eq!(ended.is_some(), good);
+        assert!(archivist.running.is_none(), "another may begin");
+    }
+}
