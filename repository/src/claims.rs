@@ -88,15 +88,17 @@ impl Repository {
             snapshots: markers.map(|marker| marker.root).collect(),
         };
         let text = to_text(&intent)?;
-        match self.put(ctx, &name, &text, PutMode::CreateIfAbsent) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Remote(ErrorClass::Ambiguous) => {
-                match self.find(ctx, &name, MAX_STORED_DOCUMENT)? {
-                    Some(found) if decode_text::<Intent>(&found).is_ok() => Ok(()),
-                    _ => Err(error),
-                }
-            }
-            Err(error) => Err(error),
+        let unsure = match self.put(ctx, &name, &text, PutMode::CreateIfAbsent) {
+            Ok(PutOutcome::Created) => return Ok(()),
+            Ok(PutOutcome::Exists) => None,
+            Err(error) if error.kind() == ErrorKind::Remote(ErrorClass::Ambiguous) => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.find(ctx, &name, MAX_STORED_DOCUMENT)?, unsure) {
+            (Some(found), _) if decode_text::<Intent>(&found).is_ok() => Ok(()),
+            (_, Some(error)) => Err(error),
+            // What is there was torn, by this writer's own earlier try: from it nobody could tell what was visible before.
+            (_, None) => self.put(ctx, &name, &text, PutMode::Overwrite).map(drop),
         }
     }
 

@@ -79,6 +79,23 @@ impl Remote {
         !self.inner.lock().lied.is_empty()
     }
 
+    /// The names of all objects with such a beginning.
+    pub(super) fn names(&self, prefix: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut after = None;
+        while let Ok(page) = self
+            .truth
+            .list(&Context::new(), prefix, after.as_ref(), 1_000)
+        {
+            names.extend(page.objects.iter().map(|o| o.name.as_str().to_owned()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        names
+    }
+
     /// What requests took away since the last call.
     pub(super) fn take_deleted(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.lock().deleted)
@@ -144,7 +161,7 @@ impl Way {
         let mut waited_ms = 0;
         while waited_ms < end_ms && self.shared.clear_since_ms().is_none() {
             // A deadline is looked at again and again, less often the longer it takes.
-            let step = waited_ms.max(1_000).min(end_ms - waited_ms);
+            let step = waited_ms.clamp(1_000, 60_000).min(end_ms - waited_ms);
             self.wait(ctx, step)?;
             waited_ms += step;
         }

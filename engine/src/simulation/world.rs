@@ -527,7 +527,7 @@ impl World {
         let crowded = on
             .iter()
             .find(|(backend, count)| backend.is_some() && **count > credits.per_backend as usize);
-        if running > most || crowded.is_some() {
+        if running > most || crowded.is_some() && !self.books.has_lost_a_point(index) {
             self.shared.broken(
                 rules::CREDITS,
                 format!("node {index}: {on:?} run, the credits are {credits:?}"),

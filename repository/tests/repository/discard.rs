@@ -1,8 +1,8 @@
 //! Cancelled backups: what is removed, and what is kept because another may need it.
 
 use holdfast_broker::{
-    Broker, BrokerExt, Context, ErrorClass, Fault, FaultPlan, FaultRule, MemoryBroker, Trouble,
-    When,
+    Broker, BrokerExt, Context, ErrorClass, Fault, FaultPlan, FaultRule, MemoryBroker, PutMode,
+    Trouble, When,
 };
 use holdfast_repository::{Discarded, ObjectKey, Repository};
 
@@ -78,6 +78,28 @@ fn objects_are_kept_while_another_writer_is_at_work() {
             .iter()
             .any(|path| path.starts_with("__ss_one/"))
     );
+}
+
+#[test]
+fn an_intent_that_was_torn_is_made_whole_so_that_a_discard_can_go_by_it() {
+    let (repository, broker) = in_memory();
+    let ctx = Context::new();
+    let job = Job::new(&repository, "l", NOON, 1);
+    repository.begin(&ctx, &job.writer).unwrap();
+    let name = object("intents/east-1");
+    let whole = broker.get(&ctx, &name, 1 << 20).unwrap();
+    for torn in [&b""[..], &whole[..17]] {
+        broker
+            .put_bytes(&ctx, &name, torn, PutMode::Overwrite)
+            .unwrap();
+        repository.begin(&ctx, &job.writer).unwrap();
+        assert_eq!(broker.get(&ctx, &name, 1 << 20).unwrap(), whole);
+    }
+    let uploaded = job.upload(&sample()).unwrap();
+    let done = repository
+        .discard(&ctx, &job.writer, "l", &uploaded.created)
+        .unwrap();
+    assert!(done.deleted > 0 && done.kept == 0, "{done:?}");
 }
 
 #[test]

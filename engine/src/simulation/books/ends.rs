@@ -159,6 +159,10 @@ impl Books {
             if self.node(node, |node| node.cancels.contains(&cancel)) != Some(true) {
                 broken(rules::HAS_REASON, "nobody has cancelled it");
             }
+        } else if let Some(times) = failed_times(&status.message) {
+            if times < crate::decide::MAX_FAILURES || !self.shared.had_trouble() {
+                broken(rules::HAS_REASON, "it was given up too early");
+            }
         } else if !self.shared.had_trouble() && !is_refusal(&status.message) {
             broken(rules::HAS_REASON, "nothing has gone wrong");
         }
@@ -238,6 +242,13 @@ impl Books {
             }
         }
     }
+}
+
+/// How often a task had failed when its job was given up for it.
+fn failed_times(message: &str) -> Option<u32> {
+    let (_, rest) = message.split_once(" failed ")?;
+    let (times, _) = rest.split_once(" times, last: ")?;
+    times.parse().ok()
 }
 
 /// Whether a job may end so though nothing has gone wrong: what users do at the same time is reason enough.

@@ -1,5 +1,6 @@
 //! The books of the repository: finished snapshots are whole and visible, nothing else is visible, nothing else is left.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_broker::Context;
@@ -154,6 +155,12 @@ impl Books {
             }
             Err(e) => broken(rules::LEFT_IN_REPOSITORY, e.to_string()),
         }
+        for label in self.claimed_for_nothing() {
+            broken(
+                rules::LEFT_IN_REPOSITORY,
+                format!("label '{label}' is claimed and bears no snapshot"),
+            );
+        }
         let mut left = Vec::new();
         let looked = repository.unreferenced(&context, &mut |found| {
             if found.standing == Standing::Free {
@@ -168,6 +175,32 @@ impl Books {
             ),
             Err(e) => broken(rules::LEFT_IN_REPOSITORY, e.to_string()),
         }
+    }
+
+    /// Labels that nobody can take for no snapshot's sake, unless somebody said so or went on when nobody waited for it.
+    fn claimed_for_nothing(&self) -> Vec<String> {
+        let excused = self
+            .nodes
+            .lock()
+            .iter()
+            .any(|node| node.outlived || !node.leftovers.is_empty());
+        if excused || self.remote.lists_late() || self.remote.has_lied() {
+            return Vec::new();
+        }
+        let below = format!("__holdfast_repository_{REPOSITORY}/__ss_");
+        let names = self.remote.names(&below);
+        let mut labels: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+        for name in &names {
+            let parts = name.strip_prefix(&below).and_then(|n| n.split_once('/'));
+            let Some((label, leaf)) = parts else { continue };
+            let of_label = labels.entry(label).or_default();
+            of_label.0 |= leaf.starts_with("claim.");
+            of_label.1 |= leaf.starts_with("__info_");
+        }
+        let idle = |(label, (claimed, visible)): (&str, (bool, bool))| {
+            (claimed && !visible).then(|| label.to_owned())
+        };
+        labels.into_iter().filter_map(idle).collect()
     }
 
     fn check_visible(&self, label: &str, cluster: &str, job: u64) {
@@ -199,6 +232,11 @@ impl Books {
                 node.outlived || job.is_ok_and(|job| node.leftovers.contains(&job))
             })
         })
+    }
+
+    /// Whether a backup of the node lost its pin: its workers of before still run then, beside those that begin again.
+    pub(in crate::simulation) fn has_lost_a_point(&self, node: usize) -> bool {
+        self.node(node, |node| node.lost_point) == Some(true)
     }
 
     /// Whether objects may have been left: for a point that was lost, by whoever said so, by workers that nobody waited for, or because another
