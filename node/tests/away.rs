@@ -178,6 +178,30 @@ fn a_storage_older_than_what_only_the_archives_saw_is_a_finding() {
 }
 
 #[test]
+fn names_that_only_a_state_knows_are_replaced_too() {
+    let world = World::new();
+    world.shop(20_000, None);
+    world.sql("BACKUP SNAPSHOT shop.monday TO r").ok();
+    journal(&world, &["archive", "node", "--older-than", "0s"]).ok();
+    std::fs::rename(world.path("node/journal/archive"), world.path("away")).unwrap();
+    // The repository was created in what is away; the words of this failure name its place.
+    world
+        .sql_on("node", "BACKUP SNAPSHOT shop.tuesday TO r", &["--no-wait"])
+        .ok();
+    std::fs::rename(world.path("repo"), world.path("gone")).unwrap();
+    let mut node = world.start(&["sql", "--data-dir", "node", "-e", "SHOW BACKENDS"]);
+    common::until("a task has failed and said where", || {
+        let dump = journal(&world, &["dump", "node", "--kind", "TaskFailed"]);
+        dump.out.contains("/repo")
+    });
+    node.kill().unwrap();
+    node.wait().unwrap();
+    journal(&world, &["export", "node", "--to", "hidden", "--anonymize"]).ok();
+    let failed = journal(&world, &["dump", "hidden", "--kind", "TaskFailed"]).ok();
+    assert!(failed.out.contains("location-1"), "{failed:#?}");
+}
+
+#[test]
 fn what_is_at_hand_of_a_journal_without_its_archives_goes_into_one_file() {
     let (world, first) = away();
     for (file, more) in [("plain", None), ("hidden", Some("--anonymize"))] {

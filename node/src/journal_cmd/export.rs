@@ -110,6 +110,12 @@ fn write(source: &Source, redactor: &mut Redactor, file: &File) -> Result<Done, 
         };
         Error::new(kind, format!("write: {error}"))
     };
+    if redactor.anonymizes()
+        && source.first() > Seq::FIRST
+        && let Ok(mut begun) = source.begin(source.last().0)
+    {
+        redactor.learn_state(&begun.views());
+    }
     let head = head(source, redactor).map_err(failed)?;
     let description = describe(source, redactor).to_string();
     let writer = Writer::new(BufWriter::new(file), &head, &description)

@@ -1,9 +1,9 @@
 //! What of an event leaves the node: values of users' data and secrets never do, names only where
 //! they may.
 
-use holdfast_engine::Event;
 use holdfast_engine::event::{ObjectV1, RepositoryCreated};
 use holdfast_engine::story::without_values;
+use holdfast_engine::{Event, Views};
 use holdfast_sql::secret::{mask_location, mask_text};
 
 use super::names::{Name, Names};
@@ -59,6 +59,23 @@ impl Redactor {
             Text::Location => names.learn_location(text),
             Text::Words => {}
         });
+    }
+
+    /// Takes in the names that a state knows: of records that are not at hand.
+    pub(crate) fn learn_state(&mut self, views: &Views) {
+        let Some(names) = &mut self.names else { return };
+        for repository in views.repositories.values() {
+            names.learn(Name::Repository, &repository.name);
+            names.learn_location(&repository.location);
+        }
+        for job in views.jobs.values().map(|view| view.common()) {
+            names.learn(Name::Database, &job.database);
+            names.learn(Name::Label, &job.label);
+            names.learn(Name::Repository, &job.repository);
+            for object in &job.objects {
+                names.learn(Name::Table, &object.table);
+            }
+        }
     }
 
     /// The event as it may leave the node; `None` where it may as it is.
