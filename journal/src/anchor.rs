@@ -90,6 +90,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Anchor, AnchorFlaw> {
         .and_then(|name| std::str::from_utf8(name).ok())
         .ok_or(bad("its projection is unreadable"))?
         .to_owned();
+    if bytes[144 + name_bytes..HASH_AT].iter().any(|b| *b != 0) {
+        return Err(bad("it has a byte set where a zero is written"));
+    }
     let anchor = Anchor {
         family: u32::from_le_bytes(array(bytes, 12)),
         tip: Tip {
@@ -163,6 +166,18 @@ mod tests {
             checkpoint: Seq(44),
             checkpoint_hash: [6; 32],
             at_ms: 1_700_000_000_000,
+        }
+    }
+
+    #[test]
+    fn an_anchor_that_sets_what_must_be_zero_is_none() {
+        let name = sample().projection.len();
+        for at in 144 + name..HASH_AT {
+            let mut odd = encode(&sample());
+            odd[at] = 1;
+            let own = *blake3::hash(&odd[..HASH_AT]).as_bytes();
+            odd[HASH_AT..].copy_from_slice(&own);
+            assert!(decode(&odd).is_err(), "byte {at}");
         }
     }
 

@@ -90,6 +90,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, [u8; 32]), String> {
     if format != FORMAT {
         return Err(format!("archive format {format}, expected {FORMAT}"));
     }
+    if bytes[10..12]
+        .iter()
+        .chain(&bytes[168..SEAL_AT])
+        .any(|b| *b != 0)
+    {
+        return Err("its header has a byte set where a zero is written".to_owned());
+    }
     let header = Header {
         family: u32::from_le_bytes(array(bytes, 12)),
         first: Seq(u64::from_le_bytes(array(bytes, 16))),

@@ -57,7 +57,7 @@ impl Archive {
     }
 
     /// An archive in any file, which `shown` names in errors.
-    fn of(shown: String, file: Arc<dyn DiskFile>) -> Result<Self, Error> {
+    pub(crate) fn of(shown: String, file: Arc<dyn DiskFile>) -> Result<Self, Error> {
         let failed = |e: &io::Error| Error::io("read", &shown, e);
         let mut start = [0; HEADER_BYTES];
         let read = file.read_at(0, &mut start).map_err(|e| failed(&e))?;
@@ -68,7 +68,12 @@ impl Archive {
             return Err(flawed(&shown, &why));
         }
         let described = header.description_bytes as usize;
-        let mut head = vec![0; described + header.parts as usize * PART_BYTES];
+        let head_bytes = described + header.parts as usize * PART_BYTES;
+        if (HEADER_BYTES + head_bytes) as u64 > file_bytes {
+            let why = format!("its table of {} segments is longer than it", header.parts);
+            return Err(flawed(&shown, &why));
+        }
+        let mut head = vec![0; head_bytes];
         let read = file
             .read_at(HEADER_BYTES as u64, &mut head)
             .map_err(|e| failed(&e))?;

@@ -2,6 +2,7 @@
 //! do, and asserts more than that nothing panics. `tests/fuzz` runs them under libFuzzer, and
 //! `tests/tests/corpus.rs` runs them over the committed corpus with the stable compiler.
 
+mod archive;
 mod checkpoint;
 mod event;
 mod frame;
@@ -9,6 +10,7 @@ mod manifest;
 pub mod seeds;
 pub mod sql;
 
+pub use archive::archive;
 pub use checkpoint::checkpoint;
 pub use event::event;
 pub use frame::frame;
@@ -22,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("frame", frame),
     ("event", event),
     ("checkpoint", checkpoint),
+    ("archive", archive),
     ("manifest", manifest),
     ("sql", sql::bytes),
 ];

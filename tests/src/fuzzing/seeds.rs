@@ -2,7 +2,9 @@
 
 use holdfast_engine::{Event, Replay};
 use holdfast_journal::disk::MemoryDisk;
-use holdfast_journal::{Event as _, FileJournal, Journal, Options, Projection as _, Seq};
+use holdfast_journal::{
+    ArchiveRequest, Event as _, FileJournal, Journal, Options, Projection as _, Seq,
+};
 
 use super::event::{history, record};
 
@@ -17,6 +19,7 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     frames(&mut seeds);
     events(&mut seeds);
     checkpoints(&mut seeds);
+    archives(&mut seeds);
     manifests(&mut seeds);
     statements(&mut seeds);
     seeds
@@ -63,6 +66,46 @@ fn frames(seeds: &mut Seeds) {
         ));
         let cut = &log[..log.len() - 40];
         seeds.push(("frame", format!("cut-{count}"), tagged(AS_IS, cut)));
+    }
+}
+
+/// An archive of so many events, and its anchor.
+fn archive_of(events: &[Event], segment_bytes: u64) -> (Vec<u8>, Vec<u8>) {
+    let disk = MemoryDisk::new(4_096);
+    let options = Options::default()
+        .reserve_bytes(0)
+        .segment_bytes(segment_bytes);
+    let (journal, _) =
+        FileJournal::<Event>::open_on(std::sync::Arc::new(disk.clone()), options).unwrap();
+    for event in events {
+        journal
+            .append(std::slice::from_ref(event), 1_735_689_600_000)
+            .unwrap();
+    }
+    let end = journal.position().0;
+    journal.checkpoint(end, "engine", b"state").unwrap();
+    journal.roll().unwrap();
+    let request = ArchiveRequest {
+        before: end.next(),
+        projection: "engine",
+        description: b"{\"jobs\":1}",
+        at_ms: 1_735_689_600_000,
+    };
+    let info = journal.archive(&request).unwrap().unwrap();
+    (disk.get(&info.file).unwrap(), disk.get("anchor").unwrap())
+}
+
+fn archives(seeds: &mut Seeds) {
+    for (count, segment_bytes) in [(1, 4_096), (2, 1_000), (6, 800), (12, 1_500), (30, 4_000)] {
+        let (archive, anchor) = archive_of(&history()[..count], segment_bytes);
+        let mut add = |name: &str, tag: u8, bytes: &[u8]| {
+            seeds.push(("archive", format!("{name}-{count}"), tagged(tag, bytes)));
+        };
+        add("archive", 0, &archive);
+        add("mended", 1, &archive);
+        add("cut", 1, &archive[..archive.len() - 20]);
+        add("anchor", 2, &anchor);
+        add("mended-anchor", 3, &anchor);
     }
 }
 
