@@ -1,5 +1,4 @@
-//! Worlds on seeds, over the real engine: a bounded number of them with every test run, and by name each one that once
-//! broke. `holdfast-sim` runs as many as wanted.
+//! Worlds on seeds, over the real engine: a bounded number of them with every test run, and written plans by name. `holdfast-sim` runs as many as wanted.
 //!
 //! `HOLDFAST_SIM_SEEDS` sets how many (default 400), `HOLDFAST_SIM_FROM` the first.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]

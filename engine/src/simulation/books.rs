@@ -23,7 +23,7 @@ use super::rules;
 use super::shared::Shared;
 use super::subject::Subject;
 use crate::convert::objects_in;
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::ids::JobId;
 use crate::spec::{JobKind, ObjectRef};
 use crate::state::State;
@@ -60,6 +60,22 @@ struct Restoring {
     /// Whether the journal lets it commit.
     may_commit: bool,
     committed: bool,
+}
+
+impl Restoring {
+    fn of(event: &event::RestoreSubmitted) -> Self {
+        Self {
+            label: event.label.clone(),
+            timestamp: event.timestamp.clone(),
+            asked: Asked::of(event),
+            existed: None,
+            found: Names::new(),
+            spec: None,
+            is_proof: event.database.starts_with("proof"),
+            may_commit: false,
+            committed: false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -277,18 +293,8 @@ impl Books {
             }
             Event::BackupPinned(e) => self.point_recorded(node, OpId(e.job)),
             Event::RestoreSubmitted(e) => {
-                let restore = Restoring {
-                    label: e.label.clone(),
-                    timestamp: e.timestamp.clone(),
-                    asked: Asked::of(e),
-                    existed: None,
-                    found: Names::new(),
-                    spec: None,
-                    is_proof: e.database.starts_with("proof"),
-                    may_commit: false,
-                    committed: false,
-                };
                 self.submitted(node, JobId(e.job), e.timeout_seconds);
+                let restore = Restoring::of(e);
                 self.node(node, |node| node.restores.insert(OpId(e.job), restore));
             }
             Event::RestoreCommitStarted(e) => {
