@@ -32,7 +32,7 @@ const WAITING_BYTES: usize = 32 << 20;
 /// before this returns.
 ///
 /// # Errors
-/// As [`replay`]; `Io` where the system gives no thread.
+/// As [`replay`]; `Io` where the system gives not even one thread; `Rejected` where a reader panics.
 pub fn replay_ahead<E, J, P>(journal: &J, projection: &mut P) -> Result<Seq, Error>
 where
     E: Event,
@@ -76,22 +76,45 @@ fn read_parts<E: Event>(
         .min(parts.len());
     let lane = Lane::new(parts, waiting_bytes);
     std::thread::scope(|scope| {
-        // Closed before the scope waits for the readers, also where the visitor panics.
-        let lane = Closing(&lane);
+        // Closed before anybody waits for the readers, also where the visitor panics.
+        let closing = Closing(&lane);
+        let mut threads = Vec::with_capacity(readers);
         for number in 0..readers {
-            let lane = lane.0;
-            std::thread::Builder::new()
+            let lane = closing.0;
+            let started = std::thread::Builder::new()
                 .name(format!("holdfast-replay-{number}"))
-                .spawn_scoped(scope, move || lane.read(reader))
-                .map_err(|e| Error::io("start thread", "holdfast-replay", &e))?;
-        }
-        while let Some(batch) = lane.0.next()? {
-            for record in batch {
-                visit(record)?;
+                .spawn_scoped(scope, move || lane.read(reader));
+            match started {
+                Ok(thread) => threads.push(thread),
+                Err(e) if threads.is_empty() => {
+                    return Err(Error::io("start thread", "holdfast-replay", &e));
+                }
+                Err(e) => {
+                    log::debug!("{} readers ahead, no more: {e}", threads.len());
+                    break;
+                }
             }
         }
-        Ok(())
+        let applied = apply(closing.0, visit);
+        drop(closing);
+        // The scope panics for a panicked thread that nobody joined. Its part has the error already.
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a reader ahead ended by a panic");
+            }
+        }
+        applied
     })
+}
+
+/// Visits what the readers bring, in order.
+fn apply<E: Event>(lane: &Lane<E>, visit: &mut Visit<'_, E>) -> Result<(), Error> {
+    while let Some(batch) = lane.next()? {
+        for record in batch {
+            visit(record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Records that were read, and their bytes in the log.

@@ -99,7 +99,8 @@ fn names(disk: &dyn Disk) -> Result<Vec<String>, Error> {
         .map_err(|e| Error::io("list", "the journal folder", &e))
 }
 
-/// Keeps a state, durably, and drops all but the newest [`KEPT`] of its projection.
+/// Keeps a state, durably, and drops all but the newest [`KEPT`] of its projection. Whoever comes while another is
+/// written waits.
 pub(crate) fn write(
     reader: &Reader,
     family: u32,
@@ -114,6 +115,7 @@ pub(crate) fn write(
             "checkpoint at {seq}, the journal ends at {end}"
         )));
     };
+    let _one = reader.checkpointing.lock();
     let disk = &**reader.disk();
     let name = file_name(projection, seq);
     let temporary = format!("{name}.new");

@@ -43,6 +43,8 @@ pub(crate) struct Reader {
     durable: Mutex<Tip>,
     /// Which checkpoints are not to be dropped.
     pub(crate) held: Mutex<Held>,
+    /// One checkpoint is written at a time: two at one record would share their file.
+    pub(crate) checkpointing: Mutex<()>,
 }
 
 /// What there is of a log.
@@ -118,6 +120,7 @@ impl Reader {
             log: RwLock::new(Log { anchor, segments }),
             durable: Mutex::new(tip),
             held: Mutex::new(Held::default()),
+            checkpointing: Mutex::new(()),
         }
     }
 
@@ -443,7 +446,8 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` records that are `wanted`, from `from` on, appended to `found`.
+    /// Up to `limit` records that are `wanted`, from `from` on, appended to `found`. Those that left the log since the
+    /// caller chose `from` are read in their archive.
     pub(crate) fn select<E: Event>(
         &self,
         from: Seq,
@@ -454,7 +458,7 @@ impl Reader {
         if found.len() >= limit {
             return Ok(());
         }
-        self.history(from.max(self.first()), self.tip().seq, &mut |raw| {
+        self.history(from, self.tip().seq, &mut |raw| {
             if wanted(&raw.head) {
                 found.push(record(&raw.head, raw.payload)?);
             }

@@ -313,6 +313,7 @@ impl<E: Event> ReadJournal<E> {
         limit: usize,
     ) -> Result<Vec<Record<E>>, Error> {
         let mut found = Vec::new();
+        let from = from.max(self.reader.first());
         self.reader
             .select(from, limit, &mut found, |head| head.stream == stream)?;
         Ok(found)
@@ -324,6 +325,7 @@ impl<E: Event> ReadJournal<E> {
     /// As there.
     pub fn by_kind(&self, kind: Kind, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
         let mut found = Vec::new();
+        let from = from.max(self.reader.first());
         self.reader
             .select(from, limit, &mut found, |head| head.kind == kind)?;
         Ok(found)

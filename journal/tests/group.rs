@@ -25,7 +25,7 @@ use std::{
 
 use common::{DoorEvent, event};
 use holdfast_journal::{
-    ErrorKind, FileJournal, Journal, Options, Seq, StreamId,
+    ErrorKind, FileJournal, Index, Journal, Options, Seq, StreamId,
     disk::{Disk, DiskFile, MemoryDisk},
 };
 
@@ -184,4 +184,22 @@ fn all_callers_of_a_failed_sync_hear_of_it_and_later_ones_too() {
         error.to_string().contains("outcome unknown, reopen"),
         "{error}"
     );
+}
+
+#[test]
+fn two_writers_of_a_checkpoint_at_one_record_both_succeed() {
+    let disk = MemoryDisk::new(256);
+    let options = Options::default().index(Index::None).reserve_bytes(0);
+    let (journal, _) = FileJournal::<DoorEvent>::open_on(Arc::new(disk), options).unwrap();
+    for n in 1..=200 {
+        journal.append(&[event(1, n)], n).unwrap();
+        let state = vec![7; 4_096];
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| journal.checkpoint(Seq(n), "views", &state).unwrap());
+            }
+        });
+        let kept = journal.latest_checkpoint("views").unwrap().unwrap();
+        assert_eq!((kept.seq, kept.state), (Seq(n), state));
+    }
 }

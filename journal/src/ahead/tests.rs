@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     ArchiveRequest, FileJournal, Index, Options,
     disk::{Disk, MemoryDisk},
-    ids::StreamId,
+    ids::{Kind, StreamId},
 };
 
 #[derive(
@@ -24,6 +24,41 @@ crate::events! {
     pub(crate) enum Tale: family 0x5441_4c45 {
         /// Words.
         1 => Told(Told) in |e| StreamId(e.n % 7),
+    }
+}
+
+/// As [`Tale`], but reading the record 1500 panics.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+struct Fragile(Tale);
+
+impl Event for Fragile {
+    const FAMILY: u32 = Tale::FAMILY;
+
+    fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn kind_name(&self) -> &'static str {
+        self.0.kind_name()
+    }
+
+    fn stream(&self) -> StreamId {
+        self.0.stream()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.0.encode(out)
+    }
+
+    fn decode(kind: Kind, payload: &[u8]) -> Result<Self, Error> {
+        let tale = Tale::decode(kind, payload)?;
+        let Tale::Told(told) = &tale;
+        assert!(told.n != 1_499, "the reader's own");
+        Ok(Self(tale))
+    }
+
+    fn kinds() -> &'static [(u16, &'static str)] {
+        Tale::kinds()
     }
 }
 
@@ -137,6 +172,34 @@ fn a_visitor_that_stops_or_panics_stops_the_readers() {
         journal.history_ahead(Seq::FIRST, &mut visit)
     }));
     assert!(panicked.is_err());
+}
+
+#[test]
+fn a_reader_that_panics_is_an_error_and_no_panic_of_the_caller() {
+    let (journal, _) = journal(2_000, 300);
+    let mut next = Seq::FIRST;
+    let mut visit = |record: Record<Fragile>| {
+        assert_eq!(record.seq, next, "in order up to the panic");
+        next = next.next();
+        Ok(())
+    };
+    let error = history(journal.reader(), Seq::FIRST, &mut visit).unwrap_err();
+    assert!(error.to_string().contains("panic"), "{error}");
+    assert!(next <= Seq(1_500), "{next}");
+}
+
+#[test]
+fn a_selection_goes_on_in_the_archive_where_records_left_the_log_before_it_read_them() {
+    let (journal, _) = journal(1_000, 300);
+    // An index has answered for the first 100, then these and more leave the log.
+    archive(&journal, 500);
+    assert!(journal.reader().first() > Seq(101));
+    let mut found: Vec<Record<Tale>> = Vec::new();
+    let wanted = |_: &crate::frame::Head| true;
+    let reader = journal.reader();
+    reader.select(Seq(101), 1_000, &mut found, wanted).unwrap();
+    let seqs: Vec<u64> = found.iter().map(|record| record.seq.get()).collect();
+    assert_eq!(seqs, (101..=1_000).collect::<Vec<_>>());
 }
 
 #[test]
