@@ -471,8 +471,13 @@ fn hold_reserve(disk: &dyn Disk, bytes: u64) -> Reserve {
     }
 }
 
+/// Gives back what is held back, durably.
+pub(crate) fn give_up_reserve(disk: &dyn Disk) -> io::Result<()> {
+    disk.remove(RESERVE).and_then(|()| disk.sync_folder())
+}
+
 fn release_reserve(disk: &dyn Disk) -> Reserve {
-    if let Err(error) = disk.remove(RESERVE).and_then(|()| disk.sync_folder()) {
+    if let Err(error) = give_up_reserve(disk) {
         log::warn!("journal could not give up its reserve: {error}");
     }
     Reserve::Missing

@@ -375,6 +375,9 @@ fn an_archive_that_does_not_begin_with_the_beginning_of_a_journal_is_not_used() 
     fs::write(&path, bytes).unwrap();
     let missing = journal.archives().unwrap().missing.unwrap();
     assert!(missing.contains("does not begin a journal"), "{missing}");
+    let error = ArchiveFile::<DoorEvent>::open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(error.to_string().contains("begin a journal"), "{error}");
     let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
     let error = reader.verify_archives().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
@@ -700,6 +703,62 @@ fn a_full_disk_leaves_no_archive_that_does_not_count() {
     assert_eq!(left, Vec::<String>::new());
     disk.set_capacity(None);
     assert!(journal.archive(&request(Seq(41))).unwrap().is_some());
+    assert_eq!(history(&journal).unwrap(), expected(40));
+}
+
+/// A disk whose records 1 to 40 were archived by a process that died before their segments went, with so
+/// much held back for a full disk.
+fn left_over(reserve_bytes: u64) -> (MemoryDisk, Options) {
+    let disk = MemoryDisk::new(256);
+    let options = small().reserve_bytes(reserve_bytes);
+    let (journal, _) = Doors::open_on(Arc::new(disk.clone()), options).unwrap();
+    append(&journal, 0, 40);
+    journal.checkpoint(Seq(40), "views", b"state").unwrap();
+    journal.roll().unwrap();
+    let before = disk.everything();
+    journal.archive(&request(Seq(41))).unwrap().unwrap();
+    drop(journal);
+    for (name, bytes) in before {
+        if disk.get(&name).is_none() {
+            disk.put(&name, &bytes);
+        }
+    }
+    (disk, options)
+}
+
+fn segments(disk: &MemoryDisk) -> usize {
+    let names = disk.list().unwrap();
+    names.iter().filter(|name| name.ends_with(".log")).count()
+}
+
+#[test]
+fn an_opening_on_a_full_disk_frees_what_archiving_left_behind() {
+    let (disk, options) = left_over(4_096);
+    assert!(segments(&disk) > 2);
+    disk.set_capacity(Some(disk.used_bytes()));
+    let (journal, report) = Doors::open_on(Arc::new(disk.clone()), options).unwrap();
+    let finished = |case: &OpenCase| matches!(case, OpenCase::ArchiveUnfinished { .. });
+    assert!(report.cases.iter().any(finished), "{report:?}");
+    assert_eq!(segments(&disk), 1);
+    append(&journal, 40, 41);
+    assert_eq!(history(&journal).unwrap(), expected(41));
+}
+
+#[test]
+fn an_opening_that_cannot_write_the_anchor_keeps_the_segments_for_a_later_one() {
+    let (disk, options) = left_over(0);
+    let there = segments(&disk);
+    let names = disk.list().unwrap();
+    disk.set_capacity(Some(disk.used_bytes()));
+    let (journal, report) = Doors::open_on(Arc::new(disk.clone()), options).unwrap();
+    assert_eq!(report.cases, [OpenCase::Clean], "nothing was removed");
+    assert_eq!(disk.list().unwrap(), names);
+    assert_eq!(history(&journal).unwrap(), expected(40));
+    drop(journal);
+    disk.set_capacity(None);
+    let (journal, report) = Doors::open_on(Arc::new(disk.clone()), options).unwrap();
+    assert_eq!(report.cases.len(), 2, "{report:?}");
+    assert!(segments(&disk) < there);
     assert_eq!(history(&journal).unwrap(), expected(40));
 }
 

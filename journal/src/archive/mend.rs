@@ -5,10 +5,11 @@ use std::io;
 
 use super::{ARCHIVE_FOLDER, ArchiveInfo, UNFINISHED, folder, list, parse_name, read::Archive};
 use crate::{
-    anchor::{self, ANCHOR_NEW},
+    anchor::{self, ANCHOR_NEW, Anchor},
     cases::OpenCase,
+    commit,
     disk::Disk,
-    error::Error,
+    error::{Error, ErrorKind},
     ids::Seq,
     reader::Reader,
 };
@@ -23,7 +24,8 @@ pub(crate) struct Mending {
     archives: Vec<String>,
 }
 
-/// Finishes or undoes; what was found. `leftover` are segments before the anchor.
+/// Finishes or undoes; what was found and done. `leftover` are segments before the anchor; where the disk is too full
+/// to make that durable, they stay.
 ///
 /// # Errors
 /// `Io`.
@@ -39,14 +41,15 @@ pub(crate) fn mend(
         }
         _ => {}
     }
-    if let (false, Some(anchor)) = (leftover.is_empty(), reader.anchor()) {
-        // The process that put it there may have died of a failed sync: it is durable before what only it stands for goes.
-        anchor::prepare(disk, &anchor)
-            .and_then(|()| anchor::put(disk))
-            .map_err(|e| Error::io("write", anchor::ANCHOR, &e))?;
-    }
-    let found = find(reader, family, leftover)?;
-    if !found.segments.is_empty() {
+    let durable = match (leftover.is_empty(), reader.anchor()) {
+        (false, Some(anchor)) => make_durable(disk, &anchor)?,
+        _ => true,
+    };
+    let mut found = find(reader, family, leftover)?;
+    if !durable {
+        let finished = |case: &OpenCase| matches!(case, OpenCase::ArchiveUnfinished { .. });
+        found.cases.retain(|case| !finished(case));
+    } else if !found.segments.is_empty() {
         remove_segments(disk, &found.segments);
     }
     if let (false, Some(inner)) = (found.archives.is_empty(), folder(disk)?) {
@@ -60,6 +63,35 @@ pub(crate) fn mend(
             .map_err(|e| Error::io("sync", ARCHIVE_FOLDER, &e))?;
     }
     Ok(found.cases)
+}
+
+/// Writes the anchor again: the process that put it there may have died of a failed sync, and it is durable before what
+/// only it stands for goes. Whether it is; a full disk has no room for it even with what is held back.
+fn make_durable(disk: &dyn Disk, anchor: &Anchor) -> Result<bool, Error> {
+    let write = || {
+        anchor::prepare(disk, anchor)
+            .and_then(|()| anchor::put(disk))
+            .map_err(|e| Error::io("write", anchor::ANCHOR, &e))
+    };
+    let full = |written: &Result<(), Error>| {
+        let error = written.as_ref().err();
+        error.is_some_and(|error| error.kind() == ErrorKind::Full)
+    };
+    let mut written = write();
+    // Whoever opens holds it anew afterwards, in the room of what goes now.
+    if full(&written) && commit::give_up_reserve(disk).is_ok() {
+        written = write();
+    }
+    match written {
+        Err(error) if error.kind() == ErrorKind::Full => {
+            if let Err(left) = disk.remove(ANCHOR_NEW) {
+                log::debug!("{ANCHOR_NEW} is left behind: {left}");
+            }
+            log::warn!("archived segments stay until an opening with free space: {error}");
+            Ok(false)
+        }
+        outcome => outcome.map(|()| true),
+    }
 }
 
 /// What there is to finish or to undo. Changes nothing.

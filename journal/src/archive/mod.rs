@@ -220,7 +220,7 @@ fn ending_with(
                 flawed = Some("it is of another history".to_owned());
             }
             Ok(archive) if archive.begins_wrongly() => {
-                flawed = Some("its first record does not begin a journal".to_owned());
+                flawed = Some(read::BEGINS_WRONGLY.to_owned());
             }
             Ok(archive) if archive.seal() == seal => return Ok(Some(archive)),
             Ok(archive) => found = Some(archive),

@@ -266,6 +266,9 @@ impl Archive {
     }
 }
 
+/// What is wrong with one that [`begins_wrongly`](Archive::begins_wrongly).
+pub(super) const BEGINS_WRONGLY: &str = "its first record does not begin a journal";
+
 /// The error for an archive that is not what it should be.
 pub(super) fn flawed(name: &str, why: &str) -> Error {
     Error::damaged(format!("archive {name} cannot be used: {why}"))
@@ -379,7 +382,8 @@ impl<E: Event> ArchiveFile<E> {
     /// Opens an archive by its path; its segments are checked as they are read.
     ///
     /// # Errors
-    /// `NotFound`; `Foreign` where it is of another family; `Damaged` where its head is; `Io`.
+    /// `NotFound`; `Foreign` where it is of another family; `Damaged` where its head is, or where it holds record 1 and
+    /// not the beginning of a journal; `Io`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (shown, file) = file_at(path.as_ref())?;
         let archive = Archive::of(shown.clone(), file.into())?;
@@ -390,6 +394,9 @@ impl<E: Event> ArchiveFile<E> {
                  file"
             );
             return Err(Error::new(ErrorKind::Foreign, text));
+        }
+        if archive.begins_wrongly() {
+            return Err(flawed(&shown, BEGINS_WRONGLY));
         }
         Ok(Self {
             archive,
