@@ -144,7 +144,8 @@ impl Pocket {
         })
     }
 
-    /// All rows that users see, by partition. What a restore is making refuses to be read.
+    /// All rows that users see, by partition. A table that a restore is making refuses to be read; a partition that it makes in
+    /// a table of before is not there yet.
     pub(crate) fn scan(
         &self,
         database: &str,
@@ -157,14 +158,13 @@ impl Pocket {
             database,
             table,
         )?;
+        if let Access::Restoring(op) = record.access {
+            return Err(catalog::busy(database, table, op));
+        }
         let store = txn.open_table(ROWS).map_err(failed)?;
         let mut out = BTreeMap::new();
-        for partition in &record.partitions {
-            for access in [record.access, partition.access] {
-                if let Access::Restoring(op) = access {
-                    return Err(catalog::busy(database, table, op));
-                }
-            }
+        let made = |access| matches!(access, Access::Restoring(_));
+        for partition in record.partitions.iter().filter(|p| !made(p.access)) {
             let rows: &mut Rows = out.entry(partition.meta.name.clone()).or_default();
             let tablet = partition.tablet;
             for row in store
