@@ -1,7 +1,8 @@
 //! The catalog's journal and its state under one roof: decide, append durably, apply, then show.
 //!
 //! Changes go one after another; readers see the state before or after a change, never in between,
-//! and wait for no I/O. Nobody waits for a checkpoint or an archive: a thread writes them beside the changes.
+//! and wait for no I/O. Nobody waits for the I/O of a checkpoint or an archive: a thread writes them beside the changes.
+//! Only while the state is put into bytes in memory the next change, and who reads after it, waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,36 +41,23 @@ struct Keeper {
     state: RwLock<State>,
     /// The last event of the newest checkpoint.
     kept: AtomicU64,
+    /// Where the state stood when a checkpoint failed last; 0 where none has since the newest was kept.
+    failed: AtomicU64,
     /// Events between two checkpoints.
     every: u64,
 }
 
 impl Ledger {
-    /// Brings the state up from the newest checkpoint and the events after it; without one from every event, the
-    /// archived ones first.
+    /// Brings the state up from the newest checkpoint that can be read and the events after it; without one from every
+    /// event, the archived ones first.
     pub(crate) fn open(journal: Arc<dyn Journal<CatalogEvent>>) -> Result<Self, Error> {
         Self::open_sized(journal, CHECKPOINT_EVERY)
     }
 
     /// As [`open`](Ledger::open), with a checkpoint after every so many events.
     fn open_sized(journal: Arc<dyn Journal<CatalogEvent>>, every: u64) -> Result<Self, Error> {
-        let mut state = State::new();
-        let mut kept = 0;
-        if let Some(checkpoint) = journal
-            .latest_checkpoint(PROJECTION)
-            .map_err(from_journal)?
-        {
-            match State::from_checkpoint(&checkpoint.state) {
-                Ok(found) if found.position == checkpoint.seq.get() => {
-                    kept = found.position;
-                    state = found;
-                }
-                _ => log::warn!(
-                    "checkpoint of the catalog at {} is passed over",
-                    checkpoint.seq
-                ),
-            }
-        }
+        let mut state = newest_kept(&*journal)?.unwrap_or_else(State::new);
+        let kept = state.position;
         replay(&*journal, &mut state).map_err(from_journal)?;
         // What was freed before this opening is found by the sweep.
         state.freed.clear();
@@ -79,6 +67,7 @@ impl Ledger {
                 journal,
                 state: RwLock::new(state),
                 kept: AtomicU64::new(kept),
+                failed: AtomicU64::new(0),
                 every,
             }),
             writer: Mutex::new(()),
@@ -129,13 +118,13 @@ impl Ledger {
             }
             std::mem::take(&mut state.freed)
         };
-        if self.keeper.behind(appended.last.get()) >= self.keeper.every {
+        if self.keeper.due(appended.last.get()) {
             self.keep();
         }
         Ok((answer, freed))
     }
 
-    /// Has a thread keep the state and shorten the log, where none does. The next change tries again where it fails.
+    /// Has a thread keep the state and shorten the log, where none does. Where it fails a later change tries again.
     #[expect(
         clippy::disallowed_methods,
         reason = "a change must not wait for a checkpoint; what it is made of is durable already"
@@ -150,7 +139,10 @@ impl Ledger {
         let named = std::thread::Builder::new().name("holdfast-catalog".to_owned());
         match named.spawn(move || keeper.checkpoint()) {
             Ok(thread) => *keeping = Some(thread),
-            Err(e) => log::warn!("no thread keeps a checkpoint of the catalog: {e}"),
+            Err(e) => {
+                self.keeper.put_off(self.keeper.state.read().position);
+                log::warn!("no thread keeps a checkpoint of the catalog: {e}");
+            }
         }
     }
 
@@ -176,9 +168,40 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         join(self.keeping.lock().take());
         let position = self.keeper.state.read().position;
-        if self.keeper.behind(position) >= self.keeper.every / 32 {
+        if self.keeper.behind(position) >= self.keeper.few() {
             self.keeper.checkpoint();
         }
+    }
+}
+
+/// The state of the newest checkpoint that holds one.
+fn newest_kept(journal: &dyn Journal<CatalogEvent>) -> Result<Option<State>, Error> {
+    let mut through = journal.position().0;
+    while let Some(checkpoint) = journal
+        .checkpoint_by(PROJECTION, through)
+        .map_err(from_journal)?
+    {
+        match state_at(checkpoint.seq.get(), &checkpoint.state) {
+            Ok(state) => return Ok(Some(state)),
+            Err(why) => log::warn!(
+                "checkpoint of the catalog at {} is passed over: {why}",
+                checkpoint.seq
+            ),
+        }
+        through = checkpoint.seq.before();
+        if through == Seq::ZERO {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// The state that these bytes hold, which must be that at `position`.
+fn state_at(position: u64, bytes: &[u8]) -> Result<State, String> {
+    let state = State::from_checkpoint(bytes)?;
+    match state.position {
+        found if found == position => Ok(state),
+        found => Err(format!("its state is that at {found}, expected {position}")),
     }
 }
 
@@ -194,6 +217,22 @@ impl Keeper {
         position.saturating_sub(self.kept.load(Ordering::Relaxed))
     }
 
+    /// Few events in comparison to those between two checkpoints.
+    fn few(&self) -> u64 {
+        self.every / 32
+    }
+
+    /// Whether a checkpoint at `position` is due: after one that failed, a few events later.
+    fn due(&self, position: u64) -> bool {
+        let failed = self.failed.load(Ordering::Relaxed);
+        let put_off = failed > 0 && position < failed.saturating_add(self.few());
+        self.behind(position) >= self.every && !put_off
+    }
+
+    fn put_off(&self, position: u64) {
+        self.failed.store(position, Ordering::Relaxed);
+    }
+
     /// Keeps the state beside the log and shortens that. Failing costs only time at the next opening.
     fn checkpoint(&self) {
         let (position, bytes) = {
@@ -201,15 +240,21 @@ impl Keeper {
             (state.position, postcard::to_stdvec(&*state))
         };
         let result = bytes.map_err(|e| e.to_string()).and_then(|bytes| {
+            // Nothing is kept, and no event leaves the log, for bytes that cannot be read again.
+            let _same = state_at(position, &bytes)?;
             let done = self.journal.checkpoint(Seq(position), PROJECTION, &bytes);
             done.map_err(|e| e.to_string())
         });
         match result {
             Ok(()) => {
                 self.kept.store(position, Ordering::Relaxed);
+                self.put_off(0);
                 self.bound(position);
             }
-            Err(e) => log::warn!("no checkpoint of the catalog at {position}: {e}"),
+            Err(e) => {
+                self.put_off(position);
+                log::warn!("no checkpoint of the catalog at {position}: {e}");
+            }
         }
     }
 

@@ -83,11 +83,38 @@ fn the_log_is_bounded_and_the_catalog_opens_from_a_checkpoint_and_from_the_archi
     assert!(refused.to_string().contains(".archive"), "{refused}");
 }
 
-/// A journal whose checkpoints wait for a lock.
+#[test]
+fn a_checkpoint_that_holds_no_state_is_passed_over_for_the_one_before() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path();
+    let ledger = open(folder).unwrap();
+    for _ in 0..300 {
+        create(&ledger);
+        ledger.settle();
+    }
+    assert!(ledger.journal().first() > Seq::FIRST);
+    drop(ledger);
+    let options = Options::default().index(Index::None).reserve_bytes(0);
+    let (journal, _) = FileJournal::<CatalogEvent>::open(folder, options).unwrap();
+    let name = "one more".to_owned();
+    let event = DatabaseCreated { id: 90_000, name };
+    let last = journal.append(&[event.into()], 1).unwrap().last;
+    journal.checkpoint(last, PROJECTION, b"no state").unwrap();
+    drop(journal);
+    // Without them nothing but the checkpoint before is left to open from.
+    std::fs::rename(folder.join("archive"), folder.join("away")).unwrap();
+    let ledger = open(folder).unwrap();
+    assert_eq!(ledger.read().databases.len(), 301);
+    assert_eq!(Seq(ledger.read().position), last);
+}
+
+/// A journal whose checkpoints wait for a lock, and fail where it is full.
 struct Slow {
     inner: MemoryJournal<CatalogEvent>,
     gate: Mutex<()>,
     begun: Mutex<std::sync::mpsc::Sender<Seq>>,
+    /// No checkpoint has room.
+    full: AtomicBool,
 }
 
 impl Journal<CatalogEvent> for Slow {
@@ -122,6 +149,9 @@ impl Journal<CatalogEvent> for Slow {
     fn checkpoint(&self, seq: Seq, projection: &str, state: &[u8]) -> Result<(), JournalError> {
         self.begun.lock().send(seq).unwrap();
         let _open = self.gate.lock();
+        if self.full.load(Ordering::Relaxed) {
+            return Err(JournalError::new(JournalKind::Full, "no room"));
+        }
         self.inner.checkpoint(seq, projection, state)
     }
     fn checkpoint_by(
@@ -143,6 +173,7 @@ fn changes_and_readers_do_not_wait_for_a_checkpoint_and_there_is_only_one() {
         inner: MemoryJournal::new(),
         gate: Mutex::new(()),
         begun: Mutex::new(begun),
+        full: AtomicBool::new(false),
     });
     let ledger = Ledger::open_sized(Arc::clone(&journal) as Arc<dyn Journal<_>>, EVERY).unwrap();
     let shut = journal.gate.lock();
@@ -165,4 +196,36 @@ fn changes_and_readers_do_not_wait_for_a_checkpoint_and_there_is_only_one() {
     drop(ledger);
     let kept = journal.latest_checkpoint(PROJECTION).unwrap().unwrap();
     assert_eq!(kept.seq, Seq(4 * EVERY), "the last is kept by closing");
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_tried_again_after_some_events_and_not_at_each() {
+    let (begun, asked) = channel();
+    let journal = Arc::new(Slow {
+        inner: MemoryJournal::new(),
+        gate: Mutex::new(()),
+        begun: Mutex::new(begun),
+        full: AtomicBool::new(true),
+    });
+    let ledger = Ledger::open_sized(Arc::clone(&journal) as Arc<dyn Journal<_>>, 320).unwrap();
+    let fill = |count: usize| {
+        for _ in 0..count {
+            create(&ledger);
+            ledger.settle();
+        }
+    };
+    fill(355);
+    let tried: Vec<Seq> = asked.try_iter().collect();
+    assert_eq!(tried, [320, 330, 340, 350].map(Seq));
+    assert!(journal.latest_checkpoint(PROJECTION).unwrap().is_none());
+    journal.full.store(false, Ordering::Relaxed);
+    fill(100);
+    let tried: Vec<Seq> = asked.try_iter().collect();
+    assert_eq!(
+        tried,
+        [Seq(360)],
+        "once it has room the next is due far later"
+    );
+    let kept = journal.latest_checkpoint(PROJECTION).unwrap().unwrap();
+    assert_eq!(kept.seq, Seq(360));
 }
