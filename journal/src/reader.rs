@@ -196,7 +196,8 @@ impl Reader {
         }
     }
 
-    /// As [`frames`](Reader::frames), with what was archived before them.
+    /// As [`frames`](Reader::frames), with what was archived before them; `Damaged` where an archive does not continue
+    /// what was visited.
     pub(crate) fn history(
         &self,
         from: Seq,
@@ -204,8 +205,13 @@ impl Reader {
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         let next = Cell::new(from.max(Seq::FIRST));
+        let last = Cell::new(None);
         let mut visit = |raw: &Raw<'_>| {
             next.set(raw.head.seq.next());
+            last.set(Some(Tip {
+                seq: raw.head.seq,
+                hash: raw.head.hash,
+            }));
             visit(raw)
         };
         // Records may be archived while they are read; the visit then goes on in the archive.
@@ -226,7 +232,11 @@ impl Reader {
                 return Err(chain.gone());
             }
             for archive in chain.found.iter().filter(|a| a.info().last >= begin) {
-                if archive.frames(next.get(), to, &mut visit)?.is_break() {
+                let bounds = (next.get(), to);
+                if archive
+                    .frames_behind(last.get(), bounds, &mut visit)?
+                    .is_break()
+                {
                     return Ok(());
                 }
             }
@@ -389,16 +399,31 @@ impl Reader {
     }
 
     /// Whether a writer in another process has archived the segment that begins with `first` since this log was
-    /// opened to be read. The log then begins where its anchor says.
+    /// opened to be read. The log then begins where its anchor says, which must continue what this reader knows.
     fn begins_later(&self, first: Seq) -> bool {
         match anchor::read(&*self.disk) {
-            Ok(Some(Ok(anchor))) if anchor.family == self.family && anchor.tip.seq >= first => {
+            Ok(Some(Ok(anchor)))
+                if anchor.family == self.family
+                    && anchor.tip.seq >= first
+                    && self.may_end(anchor.tip) =>
+            {
                 self.hold_anchored(&anchor);
                 self.begin_at(anchor);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Whether segments of this log may end with this record, as far as they are known. Beyond that nothing is.
+    fn may_end(&self, at: Tip) -> bool {
+        let own = self.tip();
+        if at.seq >= own.seq {
+            return at.seq > own.seq || at.hash == own.hash;
+        }
+        let log = self.log.read();
+        let mut starts = log.segments.iter().map(Segment::start);
+        starts.any(|start| start.seq == at.seq.next() && start.prev == at.hash)
     }
 
     fn archived_meanwhile(&self) -> Error {

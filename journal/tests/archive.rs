@@ -362,6 +362,43 @@ fn a_reader_goes_on_in_the_archive_when_segments_are_archived_under_it() {
 }
 
 #[test]
+fn a_reader_does_not_go_on_in_the_archive_of_another_history() {
+    // Another journal of the same family and as many records, archived as far as the reader knows, and farther.
+    for before in [40, 71] {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (journal, _) = open(root.path());
+        append(&journal, 0, 60);
+        drop(journal);
+        let (journal, _) = open(other.path());
+        for n in 0..70 {
+            journal.append(&[event(n % 3, n + 1_000)], n).unwrap();
+        }
+        archive(&journal, before).unwrap().unwrap();
+        drop(journal);
+        let (reader, _) = ReadJournal::<DoorEvent>::open(root.path()).unwrap();
+        let mut found = Vec::new();
+        let read = reader.history(Seq::FIRST, &mut |record| {
+            found.push(record.event);
+            if found.len() == 2 {
+                for name in names(root.path()) {
+                    fs::remove_file(root.path().join(name)).unwrap();
+                }
+                copy(other.path(), root.path());
+            }
+            Ok(())
+        });
+        let error = read.unwrap_err();
+        assert!(found.len() >= 2 && found.len() < 40, "{}", found.len());
+        let own = expected(60)[..found.len()].to_vec();
+        assert_eq!(found, own, "none of another history, before {before}");
+        if before == 71 {
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+            assert!(error.to_string().contains("another history"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn an_archive_that_does_not_begin_with_the_beginning_of_a_journal_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let journal = filled(root.path());

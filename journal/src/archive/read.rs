@@ -185,6 +185,41 @@ impl Archive {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// As [`frames`](Archive::frames), where `last` is the record before `from` if that was visited: it must be of the
+    /// same history.
+    pub(crate) fn frames_behind(
+        &self,
+        last: Option<Tip>,
+        (from, to): (Seq, Seq),
+        visit: &mut VisitRaw<'_>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let Some(last) = last else {
+            return self.frames(from, to, visit);
+        };
+        let check = |found: FrameHash| {
+            let why = "it is of another history than the records before";
+            match found == last.hash {
+                true => Ok(()),
+                false => Err(flawed(
+                    &self.info.file,
+                    &format!("{why}, up to {}", last.seq),
+                )),
+            }
+        };
+        if self.before().seq == last.seq {
+            check(self.before().hash)?;
+            return self.frames(from, to, visit);
+        }
+        // It holds that record too.
+        self.frames(last.seq, to, &mut |raw| {
+            if raw.head.seq > last.seq {
+                return visit(raw);
+            }
+            check(raw.head.hash)?;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
     /// Visits one segment's part; `expected` is what the segment must follow, where known, and then
     /// what it ends with.
     fn part(
