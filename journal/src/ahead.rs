@@ -10,6 +10,7 @@ use std::{collections::VecDeque, ops::ControlFlow};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
+    archive::Chain,
     error::Error,
     event::Event,
     ids::Seq,
@@ -54,8 +55,13 @@ pub(crate) fn history<E: Event>(
     from: Seq,
     visit: &mut Visit<'_, E>,
 ) -> Result<(), Error> {
-    let parts = reader.parts(from, reader.tip().seq)?;
-    read_parts(reader, parts, WAITING_BYTES, visit)
+    let first = reader.first();
+    let archives = match from < first {
+        true => reader.archives()?,
+        false => Chain::empty(first),
+    };
+    let parts = reader.parts(&archives, from, reader.tip().seq);
+    read_parts((reader, &archives), parts, WAITING_BYTES, visit)
 }
 
 #[expect(
@@ -63,7 +69,7 @@ pub(crate) fn history<E: Event>(
     reason = "readers ahead of one applier: the log's order stays"
 )]
 fn read_parts<E: Event>(
-    reader: &Reader,
+    source: (&Reader, &Chain),
     parts: Vec<(Seq, Seq)>,
     waiting_bytes: usize,
     visit: &mut Visit<'_, E>,
@@ -83,7 +89,7 @@ fn read_parts<E: Event>(
             let lane = closing.0;
             let started = std::thread::Builder::new()
                 .name(format!("holdfast-replay-{number}"))
-                .spawn_scoped(scope, move || lane.read(reader));
+                .spawn_scoped(scope, move || lane.read(source));
             match started {
                 Ok(thread) => threads.push(thread),
                 Err(e) if threads.is_empty() => {
@@ -292,10 +298,10 @@ impl<E> State<E> {
 
 impl<E: Event> Lane<E> {
     /// Reads one part after the other, until there is none or nobody wants them.
-    fn read(&self, reader: &Reader) {
+    fn read(&self, (reader, archives): (&Reader, &Chain)) {
         while let Some((mut taken, (from, to))) = self.take() {
             let mut batch = Batch::new();
-            let read = reader.history(from, to, &mut |raw| {
+            let read = reader.history_with(Some(archives), (from, to), &mut |raw| {
                 batch.records.push(record(&raw.head, raw.payload)?);
                 batch.bytes += raw.bytes.len();
                 if batch.bytes < BATCH_BYTES {

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     ahead::PART_BYTES,
     anchor::{self, Anchor},
-    archive::Chain,
+    archive::{Archive, Chain},
     cases::OpenCase,
     checkpoint,
     disk::{Disk, DiskFile},
@@ -204,6 +204,17 @@ impl Reader {
         to: Seq,
         visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
+        self.history_with(None, (from, to), visit)
+    }
+
+    /// As [`history`](Reader::history), for whoever comes again and again: with archives that were found before, which
+    /// are looked for anew only where records have left the log since.
+    pub(crate) fn history_with(
+        &self,
+        known: Option<&Chain>,
+        (from, to): (Seq, Seq),
+        visit: &mut dyn FnMut(&Raw<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
         let next = Cell::new(from.max(Seq::FIRST));
         let last = Cell::new(None);
         let mut visit = |raw: &Raw<'_>| {
@@ -227,7 +238,14 @@ impl Reader {
                 }
                 continue;
             }
-            let chain = self.archives()?;
+            let found;
+            let chain = match known.filter(|chain| begin < chain.log_first()) {
+                Some(chain) => chain,
+                None => {
+                    found = self.archives()?;
+                    &found
+                }
+            };
             if begin < chain.origin() {
                 return Err(chain.gone());
             }
@@ -256,14 +274,11 @@ impl Reader {
     }
 
     /// The history from `from` to `to` in parts that can be read and proved each by itself: first and last record of
-    /// each, in order. An archive is one part, since the chain within it is proved from its beginning.
-    pub(crate) fn parts(&self, from: Seq, to: Seq) -> Result<Vec<(Seq, Seq)>, Error> {
+    /// each, in order. One of `archives` is one part, since the chain within it is proved from its beginning.
+    pub(crate) fn parts(&self, archives: &Chain, from: Seq, to: Seq) -> Vec<(Seq, Seq)> {
         let from = from.max(Seq::FIRST);
         let mut begins = vec![from];
-        if from < self.first() {
-            let chain = self.archives()?;
-            begins.extend(chain.found.iter().map(|archive| archive.info().first));
-        }
+        begins.extend(archives.found.iter().map(Archive::first));
         let log = self.log.read();
         let segments = log.segments.iter().filter(|segment| segment.first <= to);
         begins.extend(segments.flat_map(|segment| segment.every(PART_BYTES, from)));
@@ -272,7 +287,7 @@ impl Reader {
         begins.sort();
         begins.dedup();
         let ends = begins.iter().skip(1).map(|seq| seq.before()).chain([to]);
-        Ok(begins.iter().copied().zip(ends).collect())
+        begins.iter().copied().zip(ends).collect()
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {

@@ -2,12 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::sync::Arc;
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::*;
 use crate::{
     ArchiveRequest, FileJournal, Index, Options,
-    disk::{Disk, MemoryDisk},
+    disk::{Disk, DiskFile, MemoryDisk},
     ids::{Kind, StreamId},
 };
 
@@ -211,11 +218,12 @@ fn what_waits_is_bounded_by_bytes_whatever_the_size_of_records() {
         let bound = 1 << 20;
         let lane = Lane::<Tale>::new(parts, bound);
         let reader = journal.reader();
+        let none = &reader.archives().unwrap();
         std::thread::scope(|scope| {
             let lane = Closing(&lane);
             for _ in 0..3 {
                 let lane = lane.0;
-                scope.spawn(move || lane.read(reader));
+                scope.spawn(move || lane.read((reader, none)));
             }
             let mut seen = 0;
             loop {
@@ -237,7 +245,76 @@ fn what_waits_is_bounded_by_bytes_whatever_the_size_of_records() {
     }
 }
 
+/// A disk that counts how often an archive is opened.
+#[derive(Debug)]
+struct Counting {
+    inner: Box<dyn Disk>,
+    archives: Arc<AtomicU64>,
+}
+
+impl Disk for Counting {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.inner.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        if name.ends_with(".archive") {
+            self.archives.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.inner.sync_folder()
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.inner.folder()
+    }
+
+    fn within(&self, name: &str, make: bool) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(Self {
+            inner: self.inner.within(name, make)?,
+            archives: Arc::clone(&self.archives),
+        }))
+    }
+}
+
+#[test]
+fn readers_ahead_open_each_archive_once() {
+    let (journal, disk) = journal(3_000, 300);
+    for before in (400..2_800).step_by(300) {
+        archive(&journal, before);
+    }
+    drop(journal);
+    let opened = Arc::new(AtomicU64::new(0));
+    let counting = Counting {
+        inner: Box::new(disk),
+        archives: Arc::clone(&opened),
+    };
+    let options = Options::default().index(Index::None).reserve_bytes(0);
+    let (journal, _) = FileJournal::open_on(Arc::new(counting), options).unwrap();
+    let archives = journal.archives().unwrap().found.len();
+    assert!(archives > 5, "{archives}");
+    opened.store(0, Ordering::Relaxed);
+    assert_eq!(read(&journal, 1, true).unwrap().len(), 3_000);
+    assert_eq!(opened.load(Ordering::Relaxed), archives as u64);
+}
+
 fn journal_parts(journal: &FileJournal<Tale>) -> Vec<(Seq, Seq)> {
     let end = journal.position().0;
-    journal.reader().parts(Seq::FIRST, end).unwrap()
+    let archives = journal.reader().archives().unwrap();
+    journal.reader().parts(&archives, Seq::FIRST, end)
 }

@@ -161,6 +161,11 @@ impl Chain {
         }
     }
 
+    /// The first record of the log behind them.
+    pub(crate) fn log_first(&self) -> Seq {
+        self.log_first
+    }
+
     /// The first record at hand.
     pub(crate) fn origin(&self) -> Seq {
         self.found.first().map_or(self.log_first, Archive::first)
