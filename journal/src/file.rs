@@ -282,11 +282,22 @@ impl<E: Event> FileJournal<E> {
     }
 
     fn query(&self, query: Query, from: Seq, limit: usize) -> Result<Vec<Record<E>>, Error> {
-        let from = from.max(self.reader.first());
+        self.answer(query, from.max(self.reader.first()), limit)
+    }
+
+    /// The answer from `from` on, which was in the log a moment ago.
+    pub(crate) fn answer(
+        &self,
+        query: Query,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record<E>>, Error> {
         let known = self
             .index
             .as_ref()
-            .and_then(|index| index.query(query, from, limit));
+            .and_then(|index| index.query(query, from, limit))
+            // It passes over what left the log before it was fed.
+            .filter(|_| self.reader.first() <= from);
         let (mut found, from) = match known {
             Some(known) => (known.records, from.max(known.through.next())),
             None => (Vec::new(), from),

@@ -210,6 +210,35 @@ fn a_selection_goes_on_in_the_archive_where_records_left_the_log_before_it_read_
 }
 
 #[test]
+fn an_answer_has_no_hole_where_an_index_never_saw_what_left_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |index: Index| {
+        let options = Options::default().segment_bytes(4_000).reserve_bytes(0);
+        FileJournal::<Tale>::open(folder.path(), options.index(index))
+            .unwrap()
+            .0
+    };
+    let told = |n: u64| -> Tale {
+        let words = "x".repeat(100);
+        Told { n: 7 * n, words }.into()
+    };
+    let journal = opened(Index::None);
+    for n in 0..200 {
+        journal.append(&[told(n)], n).unwrap();
+    }
+    archive(&journal, 150);
+    drop(journal);
+    let journal = opened(Index::Sled);
+    assert!(journal.wait_for_index(std::time::Duration::from_secs(60)));
+    assert!(journal.reader().first() > Seq(100));
+    // As if the archive had been made after the first record asked for was chosen.
+    let query = crate::index::Query::Stream(StreamId(0));
+    let found = journal.answer(query, Seq(50), 1_000).unwrap();
+    let seqs: Vec<u64> = found.iter().map(|record| record.seq.get()).collect();
+    assert_eq!(seqs, (50..=200).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_waits_is_bounded_by_bytes_whatever_the_size_of_records() {
     for (count, bytes) in [(3_000, 200), (60, 400_000)] {
         let (journal, _) = journal(count, bytes);
